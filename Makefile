@@ -1,0 +1,31 @@
+# One-word verbs; each does its own set-up on a machine with only Python and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+IMAGE ?= lexor:latest
+
+.PHONY: demo test lint image clean
+
+$(BIN)/lexor: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+demo: $(BIN)/lexor
+	$(BIN)/lexor demo
+
+test: $(BIN)/lexor
+	$(BIN)/python -m pytest
+
+lint: $(BIN)/lexor
+	$(BIN)/ruff check app tests
+	$(BIN)/ruff format --check app tests
+	$(BIN)/mypy
+	$(BIN)/shellcheck predict.sh .ci/run tests/container/*.sh
+
+image:
+	docker build --tag $(IMAGE) .
+
+clean:
+	rm -rf $(VENV) demo

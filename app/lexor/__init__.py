@@ -1,0 +1,35 @@
+"""Lexor: interactive and automatic segmentation of 3D medical images."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lexor.case import read_case
+    from lexor.inference.predictor import Predictor
+    from lexor.models.factory import create_model, list_models
+    from lexor.prompting import auto_prompt
+
+__all__ = ["Predictor", "auto_prompt", "create_model", "list_models", "read_case"]
+
+try:
+    __version__ = version("lexor")
+except PackageNotFoundError:  # a source tree on the path, not installed
+    __version__ = "0+unknown"
+
+_HOMES = {
+    "Predictor": "lexor.inference.predictor",
+    "auto_prompt": "lexor.prompting",
+    "create_model": "lexor.models.factory",
+    "list_models": "lexor.models.factory",
+    "read_case": "lexor.case",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Torch takes a second to import; `lexor --help` must not pay it.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'lexor' has no attribute {name!r}")

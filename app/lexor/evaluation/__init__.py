@@ -1,0 +1,1 @@
+"""Evaluation: scores against the truth, beside answers that need no model."""

@@ -1,0 +1,40 @@
+"""Three answers to a box that need no model: a trained one must beat them clearly."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from skimage.filters import threshold_otsu
+
+from lexor.case import Box
+
+
+def filled_box(volume: UInt8[np.ndarray, "D H W"], box: Box) -> Bool[np.ndarray, "D H W"]:
+    """Every voxel of the box."""
+    mask = np.zeros(volume.shape, bool)
+    mask[box.slices] = True
+    return mask
+
+
+def inscribed_ellipsoid(volume: UInt8[np.ndarray, "D H W"], box: Box) -> Bool[np.ndarray, "D H W"]:
+    """The voxels whose centres lie in the ellipsoid that touches the box's six faces."""
+    mask = np.zeros(volume.shape, bool)
+    axes = [(np.arange(n) + 0.5) / n * 2 - 1 for n in box.shape]
+    z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
+    mask[box.slices] = z**2 + y**2 + x**2 <= 1
+    return mask
+
+
+def otsu_in_box(volume: UInt8[np.ndarray, "D H W"], box: Box) -> Bool[np.ndarray, "D H W"]:
+    """The brighter voxels of the box by Otsu's threshold; all of it where it is constant."""
+    values = volume[box.slices]
+    mask = np.zeros(volume.shape, bool)
+    mask[box.slices] = values > threshold_otsu(values) if values.min() < values.max() else True
+    return mask
+
+
+BASELINES = {
+    "filled box": filled_box,
+    "inscribed ellipsoid": inscribed_ellipsoid,
+    "Otsu in the box": otsu_in_box,
+}

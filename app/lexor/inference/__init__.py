@@ -1,0 +1,1 @@
+"""Prediction: one path for every model, from a case to its labels."""

@@ -1,0 +1,105 @@
+"""Many cases: each is answered or reported, and none stops the others."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lexor.case import Case, CaseError, read_case, write_segmentation
+from lexor.inference.predictor import Prediction, Predictor
+from lexor.inference.targets import PromptMode
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one case: `error` is None where an answer was written to `output`."""
+
+    source: Path
+    output: Path
+    case: Case | None
+    prediction: Prediction | None
+    error: str | None
+    seconds: float
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings of reading and of predicting."""
+        read = self.case.warnings if self.case else ()
+        return read + (self.prediction.warnings if self.prediction else ())
+
+    def summary(self) -> str:
+        """One line: shape, prompts and where they came from, classes, seconds; or the error."""
+        if self.error is not None or self.case is None or self.prediction is None:
+            return f"{self.source.name}: FAILED: {self.error}"
+        prediction = self.prediction
+        counts = Counter(target.source for target in prediction.targets)
+        prompts = ", ".join(f"{count} {source}" for source, count in counts.items())
+        clicks = sum(len(target.clicks.points) for target in prediction.targets)
+        if clicks:
+            prompts += f" + {clicks} clicks"
+        if any(target.previous is not None for target in prediction.targets):
+            prompts += " + previous labels"
+        shape = "x".join(map(str, prediction.labels.shape))
+        classes = len(prediction.targets)
+        return (
+            f"{self.source.name}: {shape}, prompts: {prompts}, "
+            f"{classes} class{'es' if classes != 1 else ''}, {self.seconds:.1f} s"
+        )
+
+
+def find_cases(inputs: Path) -> list[Path]:
+    """The .npz files of a folder in sorted order, or the one file given.
+
+    Raises:
+        CaseError: there is nothing there to read.
+    """
+    if inputs.is_file():
+        return [inputs]
+    if not inputs.is_dir():
+        raise CaseError(f"{inputs}: no such file or folder; give a challenge .npz file or a folder of them")
+    found = sorted(path for path in inputs.glob("*.npz") if not path.name.startswith("."))
+    if not found:
+        raise CaseError(f"{inputs}: the folder holds no .npz file; put challenge cases into it")
+    return found
+
+
+def predict_files(
+    sources: list[Path],
+    outputs: Path,
+    predictor: Callable[[], Predictor],
+    prompt: PromptMode = "given",
+    top: int = 1,
+) -> Iterator[Outcome]:
+    """Segments files one after another, writing `outputs`/NAME.npz for each that can be answered.
+
+    Args:
+        sources: challenge .npz files.
+        outputs: folder for the answers, made if missing. A stale answer of a failed case is removed.
+        predictor: makes the predictor when the first case needs it.
+        prompt, top: see `Predictor.segment`.
+    """
+    outputs.mkdir(parents=True, exist_ok=True)
+    ready: Predictor | None = None
+    for source in sources:
+        began = time.perf_counter()
+        output = outputs / f"{source.stem}.npz"
+        case: Case | None = None
+        prediction: Prediction | None = None
+        error: str | None = None
+        try:
+            case = read_case(source)
+            ready = ready or predictor()
+            prediction = ready.segment(case, prompt, top)
+            write_segmentation(output, prediction.labels)
+        except (CaseError, OSError) as problem:
+            error = str(problem)
+        except (RuntimeError, MemoryError, ArithmeticError, ValueError, IndexError) as problem:
+            # A bug or a lack of memory in one case must not cost the answers of the others.
+            error = f"{source.name}: {type(problem).__name__}: {problem}"
+        if error is not None:
+            # An old answer would be scored as if it were this run's.
+            output.unlink(missing_ok=True)
+        yield Outcome(source, output, case, prediction, error, time.perf_counter() - began)

@@ -1,0 +1,208 @@
+"""The one inference path: zoom-out, zoom-in, merge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from lexor.case import Case
+from lexor.inference.framing import frame, in_plane_ratio
+from lexor.inference.merging import Answer, honour_clicks, merge
+from lexor.inference.runner import Look, Runner, choose_device
+from lexor.inference.targets import PromptMode, Target, resolve_targets
+from lexor.inference.views import Shape, Triple, View
+from lexor.inference.windows import blending_weight, sliding_views
+from lexor.models.factory import create_model
+from lexor.models.segmenter import Segmenter
+
+# Logits of a hard mask: sure inside, sure outside, undecided on its surface.
+HARD_MASK = 4.0
+
+
+@dataclass(frozen=True)
+class ZoomIn:
+    """When and how finely the second look is taken.
+
+    Attributes:
+        gain: it is taken where the first look's step exceeds the finest one by this factor on some axis.
+        windows: at most this many windows a target; more, and the step grows until they fit.
+        margin: logits nearer to 0 than this count as undecided; only windows that hold such voxels, or both
+            sides of the surface, are looked at again.
+    """
+
+    gain: float = 1.3
+    windows: int = 24
+    margin: float = 1.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to a case.
+
+    Attributes:
+        labels: (D, H, W), uint8 or uint16, 0 background, class i from prompt entry i.
+        targets: what each class was segmented from.
+        warnings: one line each.
+        seconds: wall-clock time spent.
+    """
+
+    labels: np.ndarray
+    targets: tuple[Target, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+
+
+class Predictor:
+    """Segments cases with one model on one device.
+
+    Args:
+        model: a name of `list_models()`, or a segmenter.
+        device: "auto", "cpu" or "cuda".
+        weights: a .safetensors file instead of the bundled one.
+        batch: prompts per forward pass; chosen by device when None.
+        zoom_in: settings of the second look; None skips it.
+
+    Raises:
+        WeightsError: the model's weights are missing, damaged or another model's.
+        ValueError: unknown model or device.
+    """
+
+    def __init__(
+        self,
+        model: str | Segmenter = "mobilenet3d",
+        device: str = "auto",
+        *,
+        weights: str | Path | None = None,
+        batch: int | None = None,
+        zoom_in: ZoomIn | None = ZoomIn(),  # noqa: B008 - frozen
+    ) -> None:
+        chosen = choose_device(device)
+        if isinstance(model, str):
+            model = create_model(model, weights=weights or "bundled")
+        self.runner = Runner(model, chosen, batch)
+        self.zoom_in = zoom_in
+
+    def predict(self, case: Case, prompt: PromptMode = "given") -> Int[np.ndarray, "D H W"]:
+        """Labels (D, H, W) of a case; see `segment`."""
+        return self.segment(case, prompt).labels
+
+    def segment(self, case: Case, prompt: PromptMode = "given", top: int = 1) -> Prediction:
+        """Segments every class of a case.
+
+        Args:
+            case: the case.
+            prompt: "given" uses the case's boxes, clicks and previous labels, and automatic boxes only where
+                there are none; "auto" uses automatic boxes alone.
+            top: number of automatic targets.
+        """
+        began = time.perf_counter()
+        volume = torch.from_numpy(np.ascontiguousarray(case.volume))[None]
+        shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
+        targets, warnings = resolve_targets(case, prompt, self.runner.device.type, top)
+        ratio = in_plane_ratio(case.spacing)
+        answers = self._zoom_out(volume, targets, ratio)
+        # A target without a box has only now shown its size: look again, framed by what was found.
+        unsure = [t for t in targets if t.source == "clicks" and answers[t.index].extent() is not None]
+        if unsure and self.runner.model.zoom_out == "object":
+            reframed = [_reframed(t, answers[t.index]) for t in unsure]
+            answers |= self._zoom_out(volume, reframed, ratio, answers)
+        if self.zoom_in is not None:
+            answers = self._zoom_in(volume, targets, answers, self.zoom_in)
+        for target in targets:
+            if target.exact_z and target.box is not None:
+                answers[target.index].keep_slices(target.box.lower[0], target.box.upper[0])
+        labels = merge([answers[t.index] for t in targets], [t.index for t in targets], shape)
+        honour_clicks(labels, targets)
+        return Prediction(labels, tuple(targets), tuple(warnings), time.perf_counter() - began)
+
+    def _zoom_out(
+        self, volume: Tensor, targets: Sequence[Target], ratio: float, known: dict[int, Answer] | None = None
+    ) -> dict[int, Answer]:
+        """The first look: every target in one window, the whole volume or its own surroundings."""
+        shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
+        whole = View((0.0, 0.0, 0.0), (float(shape[0]), float(shape[1]), float(shape[2])), self.runner.window)
+        looks = []
+        for target in targets:
+            if self.runner.model.zoom_out == "volume":
+                view = whole
+            else:
+                view = frame(target.lower, target.upper, shape, self.runner.window, ratio)
+            previous = None
+            if known is not None:
+                previous = known[target.index].read(view)
+            elif target.previous is not None:
+                mask = torch.from_numpy(target.previous)[None]
+                previous = (view.read(mask) * 2 - 1) * HARD_MASK
+            looks.append(Look(view, target, previous))
+        answers = {}
+        for look, logits in self.runner.logits(volume, looks):
+            where, values = look.view.write(logits, shape)
+            answers[look.target.index] = Answer(where, values[0], shape, look.view.step)
+        return answers
+
+    def _zoom_in(
+        self, volume: Tensor, targets: Sequence[Target], answers: dict[int, Answer], zoom: ZoomIn
+    ) -> dict[int, Answer]:
+        """The second look: finer windows along the surface that the first look drew."""
+        shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
+        looks: list[Look] = []
+        steps: dict[int, Triple] = {}
+        for target in targets:
+            answer = answers[target.index]
+            region = answer.extent(-zoom.margin)
+            if region is None or max(answer.step) < zoom.gain:
+                continue
+            views, step = self._fine_views(region, answer, zoom, shape)
+            steps[target.index] = step
+            looks += [Look(view, target, answer.read(view)) for view in views]
+        # Neighbours in this order share a view: its encoding is computed once.
+        looks.sort(key=lambda look: (look.view.lower, look.view.upper, look.target.index))
+        weight = blending_weight(self.runner.window)[None]
+        sums = {index: torch.zeros_like(answers[index].logits) for index in steps}
+        weights = {index: torch.zeros_like(answers[index].logits) for index in steps}
+        for look, logits in self.runner.logits(volume, looks):
+            index = look.target.index
+            answer = answers[index]
+            where, values = look.view.write(torch.cat([logits, weight]), shape)
+            here, there = answer.overlap(where)
+            sums[index][here] += values[0][there] * values[1][there]
+            weights[index][here] += values[1][there]
+        for index, total in weights.items():
+            answer = answers[index]
+            fine = torch.where(total > 0, sums[index] / total.clamp(min=1e-6), answer.logits)
+            answers[index] = replace(answer, logits=fine, step=steps[index])
+        return answers
+
+    def _fine_views(
+        self, region: tuple[Triple, Triple], answer: Answer, zoom: ZoomIn, shape: Shape
+    ) -> tuple[list[View], Triple]:
+        """The windows worth a second look, at the finest step of which there are few enough."""
+        factor = 1.0
+        while True:
+            step = (
+                min(answer.step[0], max(1.0, factor)),
+                min(answer.step[1], max(1.0, factor)),
+                min(answer.step[2], max(1.0, factor)),
+            )
+            views = sliding_views(*region, step, self.runner.window, shape)
+            views = [view for view in views if answer.undecided(view, zoom.margin)]
+            if len(views) <= zoom.windows or step == answer.step:
+                return views[: zoom.windows], step
+            factor *= 1.2
+
+
+def _reframed(target: Target, answer: Answer) -> Target:
+    """The target with its region set to what was found and clicked."""
+    found = answer.extent()
+    assert found is not None
+    points = np.array(target.clicks.points, dtype=float)
+    lower = np.minimum(found[0], points.min(0))
+    upper = np.maximum(found[1], points.max(0) + 1)
+    return replace(target, lower=(lower[0], lower[1], lower[2]), upper=(upper[0], upper[1], upper[2]))

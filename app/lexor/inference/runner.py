@@ -1,0 +1,140 @@
+"""Running a segmenter on views: devices, precision, batches, and running out of memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lexor.inference.framing import normalise
+from lexor.inference.targets import Target
+from lexor.inference.views import View
+from lexor.models.prompts import WindowPrompts
+from lexor.models.segmenter import Encoding, Segmenter
+
+log = logging.getLogger("lexor")
+
+_Cache = tuple[View, Encoding] | None
+
+
+def choose_device(device: str) -> torch.device:
+    """ "auto" is the GPU where torch sees one, else the CPU; "cuda" without a GPU is an error."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = torch.device(device)
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r}: torch sees no GPU here; use --device auto or cpu")
+    return chosen
+
+
+def _low_precision(device: torch.device) -> torch.dtype | None:
+    """The autocast type that pays on a device, None where float32 is as fast."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if torch.backends.cpu.get_cpu_capability() == "AVX512" and _cpu_bf16() else None
+
+
+def _cpu_bf16() -> bool:
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@dataclass(frozen=True)
+class Look:
+    """One target seen through one view; `previous` holds the window's logits of its last answer, if any."""
+
+    view: View
+    target: Target
+    previous: Tensor | None = None
+
+
+def prompts_of(looks: Sequence[Look], device: torch.device) -> WindowPrompts:
+    """The prompts of several looks in their windows' coordinates."""
+    boxes: list[list[float] | None] = []
+    z_mid, points, labels = [], [], []
+    for look in looks:
+        box, clicks = look.target.box, look.target.clicks
+        boxes.append(None)
+        z_mid.append(0.0)
+        if box is not None:
+            corners = torch.tensor([box.lower, box.upper], dtype=torch.float32)
+            boxes[-1] = look.view.edges_to_window(corners).flatten().tolist()
+            z_mid[-1] = float(look.view.points_to_window(torch.tensor([float(box.z_mid), 0.0, 0.0]))[0])
+        positions = torch.tensor(clicks.points, dtype=torch.float32).reshape(-1, 3)
+        points.append(look.view.points_to_window(positions).tolist())
+        labels.append([int(foreground) for foreground in clicks.foreground])
+    previous = None
+    if any(look.previous is not None for look in looks):
+        shape = looks[0].view.shape
+        previous = torch.stack(
+            [torch.zeros(1, *shape) if look.previous is None else look.previous.cpu() for look in looks]
+        )
+    return WindowPrompts.build(boxes, points, labels, z_mid=z_mid, previous=previous).to(device)
+
+
+class Runner:
+    """A segmenter on a device, answering looks at one volume after another.
+
+    Out of GPU memory, it halves its batches; at a batch of one, it goes on with the CPU, for good.
+    """
+
+    def __init__(self, model: Segmenter, device: torch.device, batch: int | None = None) -> None:
+        self.model = model.eval().to(device)
+        self.device = device
+        self.batch = batch or (16 if device.type == "cuda" else 4)
+
+    @property
+    def window(self) -> tuple[int, int, int]:
+        """(d, h, w) of the model's window."""
+        return self.model.window
+
+    @torch.inference_mode()
+    def logits(self, volume: Tensor, looks: Sequence[Look]) -> Iterator[tuple[Look, Tensor]]:
+        """Each look with its window's logits (1, d, h, w), float32 on the CPU; in groups of one view.
+
+        Args:
+            volume: (1, D, H, W) uint8 tensor on the CPU.
+            looks: looks of the same view should be neighbours: its encoding is computed once for all of them.
+        """
+        done = 0
+        cache: _Cache = None
+        while done < len(looks):
+            chunk = looks[done : done + self.batch]
+            try:
+                answers, cache = self._run(volume, chunk, cache)
+            except torch.cuda.OutOfMemoryError:
+                cache = None
+                self._retreat()
+                continue
+            yield from zip(chunk, answers, strict=True)
+            done += len(chunk)
+
+    def _retreat(self) -> None:
+        torch.cuda.empty_cache()
+        if self.batch > 1:
+            self.batch //= 2
+            log.warning("out of GPU memory: going on with batches of %d", self.batch)
+        else:
+            log.warning("out of GPU memory for a single window: going on with the CPU")
+            self.device, self.batch = torch.device("cpu"), 4
+            self.model = self.model.to(self.device)
+
+    def _run(self, volume: Tensor, looks: Sequence[Look], cache: _Cache) -> tuple[list[Tensor], _Cache]:
+        views = list(dict.fromkeys(look.view for look in looks))
+        dtype = _low_precision(self.device)
+        autocast = torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+        index = torch.tensor([views.index(look.view) for look in looks], device=self.device)
+        prompts = prompts_of(looks, self.device)
+        if cache is not None and views == [cache[0]]:
+            encoding = cache[1]
+            windows = None
+        else:
+            windows = torch.stack([normalise(view.read(volume)) for view in views]).to(self.device)
+        with autocast:
+            if windows is not None:
+                encoding = self.model.encode(windows)
+            output = self.model.decode(encoding, index, prompts)
+        # More prompts of a single view may follow in the next batch.
+        return list(output.float().cpu()), (views[0], encoding) if len(views) == 1 else None

@@ -1,0 +1,138 @@
+"""From a case to its targets: for each class, what points at it and where that came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from lexor.case import Box, Case, Clicks
+from lexor.inference.views import Triple
+from lexor.prompting import auto_prompt
+
+Source = Literal["box", "clicks", "previous", "automatic"]
+PromptMode = Literal["given", "auto"]
+
+# Without a box nobody tells a target's size: the first look spans this share of each axis, at least this much.
+FIRST_LOOK = 0.35
+FIRST_LOOK_MINIMUM = (16, 64, 64)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One class to segment.
+
+    Attributes:
+        index: its label in the output, from 1.
+        box: the box it was given or that was found for it, None where only clicks or a mask point at it.
+        clicks: corrective clicks, oldest first.
+        previous: (D, H, W) boolean mask of the last answer, None where there is none or it is empty.
+        lower, upper: the region to look around, in voxel edges.
+        source: what located it.
+    """
+
+    index: int
+    box: Box | None
+    clicks: Clicks
+    previous: np.ndarray | None
+    lower: Triple
+    upper: Triple
+    source: Source
+
+    @property
+    def exact_z(self) -> bool:
+        """Whether the box's z range holds the whole object, as the challenge's boxes do by construction."""
+        return self.box is not None and self.source == "box"
+
+
+def _extent(mask: np.ndarray) -> tuple[Triple, Triple]:
+    low, high = [], []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        hit = np.flatnonzero(mask.any(axis=others))
+        low.append(float(hit[0]))
+        high.append(float(hit[-1] + 1))
+    return (low[0], low[1], low[2]), (high[0], high[1], high[2])
+
+
+def _union(regions: list[tuple[Triple, Triple]]) -> tuple[Triple, Triple]:
+    lower = np.min([r[0] for r in regions], axis=0)
+    upper = np.max([r[1] for r in regions], axis=0)
+    return (lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2])
+
+
+def _click_region(clicks: Clicks, shape: tuple[int, int, int]) -> tuple[Triple, Triple]:
+    """A first look around the foreground clicks (all clicks where none is foreground)."""
+    chosen = [p for p, foreground in zip(clicks.points, clicks.foreground, strict=True) if foreground]
+    points = np.array(chosen or clicks.points, dtype=float) + 0.5
+    half = np.maximum(np.array(shape) * FIRST_LOOK, np.minimum(FIRST_LOOK_MINIMUM, shape)) / 2
+    lower = np.maximum(points.min(0) - half, 0)
+    upper = np.minimum(points.max(0) + half, shape)
+    return (lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2])
+
+
+def click_voxels(clicks: Clicks) -> list[tuple[Triple, Triple]]:
+    """The voxel of each click as a region."""
+    return [((z, y, x), (z + 1.0, y + 1.0, x + 1.0)) for z, y, x in clicks.points]
+
+
+def _automatic(case: Case, count: int, device: str) -> list[Box]:
+    boxes = auto_prompt(case.volume, top=count, device=device)
+    # Fewer components than classes: the best one serves again, and the merge sorts it out.
+    return boxes + [boxes[0]] * (count - len(boxes))
+
+
+def _target(index: int, box: Box, source: Source) -> Target:
+    return Target(index, box, Clicks((), ()), None, _floats(box.lower), _floats(box.upper), source)
+
+
+def _floats(corner: tuple[int, int, int]) -> Triple:
+    return float(corner[0]), float(corner[1]), float(corner[2])
+
+
+def resolve_targets(
+    case: Case, prompt: PromptMode = "given", device: str = "cpu", top: int = 1
+) -> tuple[list[Target], list[str]]:
+    """The targets of a case, and a warning for each class whose own prompt could not be used.
+
+    Args:
+        case: the case; its `boxes`, `clicks` and `previous` are read only in mode "given".
+        prompt: "given" uses the case's prompts where there are any; "auto" never does.
+        device: where automatic prompts are computed.
+        top: how many targets automatic prompting makes where the case does not say.
+    """
+    if prompt == "auto" or case.n_classes == 0:
+        found = auto_prompt(case.volume, top=top, device=device)
+        return [_target(i, box, "automatic") for i, box in enumerate(found, start=1)], []
+    shape = case.volume.shape
+    volume_shape = (shape[0], shape[1], shape[2])
+    targets: list[Target] = []
+    missing: list[int] = []
+    for index in range(1, case.n_classes + 1):
+        box = case.boxes[index - 1] if index <= len(case.boxes) else None
+        clicks = case.clicks[index - 1] if index <= len(case.clicks) else Clicks((), ())
+        mask = case.previous == index if case.previous is not None else None
+        previous = mask if mask is not None and mask.any() else None
+        regions = [] if box is None else [(_floats(box.lower), _floats(box.upper))]
+        if previous is not None:
+            regions.append(_extent(previous))
+        if regions:
+            source: Source = "box" if box is not None else "previous"
+            lower, upper = _union(regions + click_voxels(clicks))
+        elif clicks.points:
+            source = "clicks"
+            lower, upper = _click_region(clicks, volume_shape)
+        else:
+            missing.append(index)
+            source, lower, upper = "automatic", (0.0, 0.0, 0.0), _floats(volume_shape)
+        targets.append(Target(index, box, clicks, previous, lower, upper, source))
+    warnings = []
+    if missing:
+        for index, box in zip(missing, _automatic(case, len(missing), device), strict=True):
+            region = _target(index, box, "automatic")
+            targets[index - 1] = replace(region, clicks=targets[index - 1].clicks)
+            warnings.append(
+                f"{case.name}: class {index} has no usable prompt; an automatic box stands in for it"
+            )
+    return targets, warnings

@@ -1,0 +1,42 @@
+"""What every model is to the rest of Lexor: a window's encoding, then masks for prompts in it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lexor.models.prompts import WindowPrompts
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Prompt-free features of W windows: whatever a model's decoder wants, first axis W."""
+
+    features: tuple[Tensor, ...]
+    shape: tuple[int, int, int]
+
+
+class Segmenter(nn.Module, ABC):
+    """A promptable model of a window.
+
+    Attributes:
+        window: (d, h, w) it was made for.
+        zoom_out: what its first look spans: the whole "volume", or the "object" its prompt points at.
+    """
+
+    window: tuple[int, int, int]
+    zoom_out: Literal["volume", "object"]
+
+    @abstractmethod
+    def encode(self, image: Float[Tensor, "W 1 d h w"]) -> Encoding:
+        """Features of normalised windows, computed once and shared by all prompts."""
+
+    @abstractmethod
+    def decode(
+        self, encoding: Encoding, index: Int[Tensor, " P"], prompts: WindowPrompts
+    ) -> Float[Tensor, "P 1 d h w"]:
+        """Logits of P prompts, prompt i in window index[i]; prompts do not influence one another."""

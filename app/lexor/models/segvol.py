@@ -1,0 +1,118 @@
+"""The SegVol framework: image encoder, prompt encoder and mask decoder (paper section 2.1)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lexor.models.encoders import Encoder, build_encoder
+from lexor.models.encoders.vit import WINDOW
+from lexor.models.mask_decoder import MaskDecoder
+from lexor.models.prompt_encoder import PromptEncoder, Shape
+from lexor.models.prompts import WindowPrompts
+from lexor.models.segmenter import Encoding, Segmenter
+from lexor.models.transformer import TwoWayTransformer
+
+
+class SegVolSegmenter(Segmenter):
+    """Encodes an image once, decodes any number of prompts in it.
+
+    Args:
+        image_encoder: its coarsest map is what prompts attend to.
+        window: (d, h, w) it is made for, a multiple of that map's stride; others work unless `published`.
+        heads: attention heads of the two-way transformer.
+        hidden: inner width of its MLP.
+        published: compute what SegVol's code computes, for its published weights: its order of axes in
+            positions, its layer norm over space, which ties the model to its window, and no mask prompts.
+
+    Raises:
+        ValueError: the window is no multiple of the encoder's stride.
+    """
+
+    zoom_out: Literal["volume", "object"] = "volume"
+
+    def __init__(
+        self,
+        image_encoder: Encoder,
+        window: Shape = WINDOW,
+        *,
+        heads: int = 8,
+        hidden: int = 2048,
+        published: bool = False,
+    ) -> None:
+        super().__init__()
+        stride, width = image_encoder.strides[-1], image_encoder.widths[-1]
+        if any(n % s for n, s in zip(window, stride, strict=True)):
+            raise ValueError(f"window {window} is no multiple of the encoder's stride {stride}; change one")
+        self.window = window
+        grid = (window[0] // stride[0], window[1] // stride[1], window[2] // stride[2])
+        self.image_encoder = image_encoder
+        self.prompt_encoder = PromptEncoder(width, published=published)
+        self.mask_decoder = MaskDecoder(
+            TwoWayTransformer(width, heads=heads, hidden=hidden),
+            width,
+            fixed_grid=grid if published else None,
+        )
+
+    def encode(self, image: Float[Tensor, "W 1 d h w"]) -> Encoding:
+        """Features of normalised windows; the only thing here that depends on the image."""
+        return Encoding((self.image_encoder(image)[-1],), (image.shape[2], image.shape[3], image.shape[4]))
+
+    def decode(
+        self, encoding: Encoding, index: Int[Tensor, " P"], prompts: WindowPrompts
+    ) -> Float[Tensor, "P 1 d h w"]:
+        """Logits, float32, of P prompts, prompt i in window index[i].
+
+        Boxes are cut to the window, points outside of it are left out. `z_mid` is not used: tokens tell no
+        more of a box than its corners. A published model leaves `previous` out too.
+        """
+        (features,) = encoding.features
+        if len(features) > 1:
+            features = features[index]
+        return self._decode(features, encoding.shape, prompts.confined(encoding.shape), padding_tokens=False)
+
+    def forward(
+        self,
+        image: Float[Tensor, "B 1 d h w"],
+        boxes: Float[Tensor, "B 6"] | None = None,
+        points: tuple[Float[Tensor, "B N 3"], Tensor] | None = None,
+    ) -> Float[Tensor, "B 1 d h w"]:
+        """Logits of one prompt an image, called and computed as SegVol's published forward.
+
+        Args:
+            image: normalised windows.
+            boxes: z1 y1 x1 z2 y2 x2 in voxel indices, CLOSED as SegVol's boxes are, or None.
+            points: positions (z, y, x) in voxel indices, and labels (B, N): 1, 0, or -1 for "not a point",
+                which takes part as a token of its own; or None.
+        """
+        count, device = len(image), image.device
+        if boxes is None:
+            half_open = torch.full((count, 6), float("nan"), device=device)
+        else:
+            half_open = boxes.reshape(count, 6).float() + boxes.new_tensor([0, 0, 0, 1, 1, 1]).float()
+        positions, labels = points or (torch.zeros(count, 0, 3), torch.zeros(count, 0))
+        prompts = WindowPrompts(
+            half_open,
+            torch.zeros(count, device=device),
+            positions.to(device, torch.float32),
+            labels.to(device, torch.int64),
+        )
+        encoding = self.encode(image)
+        return self._decode(encoding.features[0], encoding.shape, prompts, padding_tokens=True)
+
+    def _decode(
+        self, features: Tensor, window: Shape, prompts: WindowPrompts, *, padding_tokens: bool
+    ) -> Float[Tensor, "P 1 d h w"]:
+        grid = (features.shape[2], features.shape[3], features.shape[4])
+        tokens = self.prompt_encoder(prompts, window, grid, padding_tokens=padding_tokens)
+        masks = self.mask_decoder(features, self.prompt_encoder.dense_position(grid), tokens)
+        return F.interpolate(masks.logits.float(), size=window, mode="trilinear", align_corners=False)
+
+
+def build_segvol(encoder: str = "vit_b", *, published: bool = False) -> SegVolSegmenter:
+    """The framework with SegVol's window and defaults around a registered encoder."""
+    return SegVolSegmenter(build_encoder(encoder), published=published)

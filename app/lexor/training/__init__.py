@@ -1,0 +1,1 @@
+"""Training: synthetic volumes, simulated prompts, the loop."""

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from lexor.case import Box
+from lexor.evaluation.baselines import filled_box, inscribed_ellipsoid, otsu_in_box
+from lexor.evaluation.metrics import dice
+
+BOX = Box((2, 4, 6), (12, 24, 36), 7)
+VOLUME = np.zeros((20, 30, 40), np.uint8)
+
+
+def test_filled_box() -> None:
+    mask = filled_box(VOLUME, BOX)
+    assert mask.sum() == 10 * 20 * 30
+    assert mask[2:12, 4:24, 6:36].all()
+
+
+def test_the_ellipsoid_has_its_volume_and_stays_in_its_box() -> None:
+    mask = inscribed_ellipsoid(VOLUME, BOX)
+    assert mask.sum() == pytest.approx(np.pi / 6 * 6000, rel=0.02)
+    assert not (mask & ~filled_box(VOLUME, BOX)).any()
+    assert mask[7, 14, 21]
+    assert inscribed_ellipsoid(VOLUME, Box((0, 0, 0), (1, 1, 1), 0)).sum() == 1
+
+
+def test_otsu_takes_the_brighter_voxels_of_the_box() -> None:
+    volume = VOLUME + np.uint8(20)
+    volume[4:8, 10:14, 10:20] = 200
+    volume[18, 28, 38] = 255
+    mask = otsu_in_box(volume, BOX)
+    assert mask.sum() == 4 * 4 * 10
+    assert otsu_in_box(VOLUME, BOX).sum() == 6000
+
+
+def test_dice() -> None:
+    a, b = np.zeros((2, 3, 4), bool), np.zeros((2, 3, 4), bool)
+    assert dice(a, b) == 1
+    a[0, 0, :2] = True
+    assert dice(a, b) == 0
+    b[0, 0, 1:4] = True
+    assert dice(a, b) == pytest.approx(2 / 5)

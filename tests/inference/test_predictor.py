@@ -1,0 +1,200 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lexor.case import Box, Case, Clicks, read_case, read_labels
+from lexor.evaluation.baselines import inscribed_ellipsoid
+from lexor.evaluation.metrics import dice
+from lexor.inference.predictor import Predictor, ZoomIn
+from lexor.models.prompts import WindowPrompts
+from lexor.models.segmenter import Encoding, Segmenter
+
+
+class Threshold(Segmenter):
+    """A transparent model: bright inside the box is foreground. Counts what it was asked."""
+
+    window = (8, 16, 16)
+
+    def __init__(self, zoom_out="object") -> None:
+        super().__init__()
+        self.zoom_out = zoom_out
+        self.encoded = 0
+        self.batches: list[int] = []
+
+    def encode(self, image: torch.Tensor) -> Encoding:
+        self.encoded += len(image)
+        return Encoding((image,), tuple(image.shape[2:]))
+
+    def decode(self, encoding: Encoding, index: torch.Tensor, prompts: WindowPrompts) -> torch.Tensor:
+        self.batches.append(len(index))
+        return encoding.features[0][index] * 3 - 1
+
+
+@pytest.fixture(scope="module")
+def light() -> Predictor:
+    return Predictor(device="cpu")
+
+
+def truth_of(case: Case) -> np.ndarray:
+    z, y, x = np.ogrid[:24, :48, :48]
+    return ((z - 12) / 7) ** 2 + ((y - 22) / 9) ** 2 + ((x - 25) / 9) ** 2 <= 1
+
+
+def test_a_plain_ball_is_found(light: Predictor, ball_case: Case) -> None:
+    labels = light.predict(ball_case)
+    assert labels.shape == ball_case.volume.shape
+    assert dice(labels == 1, truth_of(ball_case)) > 0.85
+
+
+def test_the_same_input_gives_the_same_output(light: Predictor, ball_case: Case) -> None:
+    np.testing.assert_array_equal(light.predict(ball_case), light.predict(ball_case))
+
+
+def test_nothing_outside_of_the_boxs_slices(light: Predictor, ball_case: Case) -> None:
+    box = Box((9, 13, 16), (14, 32, 35), 11)
+    labels = light.predict(replace(ball_case, boxes=(box,)))
+    assert not labels[:9].any()
+    assert not labels[14:].any()
+    assert labels[9:14].any()
+
+
+def test_every_box_is_a_class_and_order_does_not_decide(light: Predictor, ball_case: Case) -> None:
+    other = Box((2, 36, 2), (8, 44, 12), 5)
+    two = light.segment(replace(ball_case, boxes=(ball_case.boxes[0], other), clicks=()))
+    assert [t.source for t in two.targets] == ["box", "box"]
+    swapped = light.predict(replace(ball_case, boxes=(other, ball_case.boxes[0]), clicks=()))
+    np.testing.assert_array_equal(np.array([0, 2, 1], np.uint8)[two.labels], swapped)
+
+
+def test_clicks_hold_everywhere(light: Predictor, ball_case: Case) -> None:
+    points = ((12, 22, 25), (0, 0, 0), (12, 21, 25), (23, 47, 47))
+    clicks = Clicks(points, (False, True, False, True))
+    labels = light.predict(replace(ball_case, clicks=(clicks,)))
+    for point, foreground in zip(clicks.points, clicks.foreground, strict=True):
+        assert (labels[point] == 1) == foreground
+
+
+def test_clicks_alone_find_the_ball(light: Predictor, ball_case: Case) -> None:
+    case = replace(ball_case, boxes=(), clicks=(Clicks(((12, 22, 25),), (True,)),))
+    result = light.segment(case)
+    assert result.targets[0].source == "clicks"
+    assert dice(result.labels == 1, truth_of(case)) > 0.5
+
+
+def test_previous_labels_are_used(light: Predictor, ball_case: Case) -> None:
+    wrong = np.zeros(ball_case.volume.shape, np.uint8)
+    wrong[12:20, 10:35, 10:22] = 1
+    without = light.predict(ball_case)
+    case = replace(ball_case, previous=wrong)
+    assert (light.predict(case) != without).any()
+    alone = replace(case, boxes=(None,), clicks=(Clicks((), ()),))
+    assert light.segment(alone).targets[0].source == "previous"
+
+
+def test_a_class_without_a_prompt_is_still_answered(light: Predictor, ball_case: Case) -> None:
+    result = light.segment(replace(ball_case, boxes=(None, ball_case.boxes[0]), clicks=()))
+    assert [t.source for t in result.targets] == ["automatic", "box"]
+    assert len(result.warnings) == 1
+    assert "class 1" in result.warnings[0]
+
+
+def test_auto_ignores_given_prompts(light: Predictor, ball_case: Case) -> None:
+    misleading = replace(ball_case, boxes=(Box((0, 0, 0), (3, 5, 5), 1),), clicks=())
+    result = light.segment(misleading, "auto")
+    assert [t.source for t in result.targets] == ["automatic"]
+    assert dice(result.labels == 1, truth_of(ball_case)) > 0.5
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 40, 40), (30, 1, 7), (3, 2, 2)])
+def test_odd_shapes_are_answered(light: Predictor, shape: tuple[int, int, int]) -> None:
+    volume = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    case = Case("X", volume, None, (), (), None, ())
+    assert light.predict(case).shape == shape
+    assert light.predict(replace(case, volume=np.full(shape, 7, np.uint8))).shape == shape
+
+
+def test_a_volume_model_encodes_its_window_once_for_all_prompts(ball_case: Case) -> None:
+    model = Threshold("volume")
+    case = replace(ball_case, boxes=ball_case.boxes * 6, clicks=())
+    labels = Predictor(model, "cpu", batch=4, zoom_in=None).predict(case)
+    assert model.encoded == 1
+    assert model.batches == [4, 2]
+    assert labels[12, 22, 25] == 1, "of equal answers the first class has the voxel"
+
+
+def test_zoom_in_sharpens_and_shares_windows() -> None:
+    z, y, x = np.ogrid[:16, :96, :96]
+    ball = ((z - 8) / 6) ** 2 + ((y - 48) / 30) ** 2 + ((x - 48) / 30) ** 2 <= 1
+    volume = np.where(ball, 200, 40).astype(np.uint8)
+    box = Box((2, 18, 18), (15, 79, 79), 8)
+    case = Case("CT", volume, None, (box, box), (), None, ())
+    coarse_model, fine_model = Threshold("volume"), Threshold("volume")
+    coarse = Predictor(coarse_model, "cpu", zoom_in=None).predict(case)
+    fine = Predictor(fine_model, "cpu", zoom_in=ZoomIn(windows=400)).predict(case)
+    assert dice(fine == 1, ball) > max(0.98, dice(coarse == 1, ball))
+    assert coarse_model.encoded == 1
+    assert sum(fine_model.batches) - 2 == 2 * (fine_model.encoded - 1), "each window serves both prompts"
+
+
+def test_the_second_look_has_a_bounded_number_of_windows() -> None:
+    volume = np.random.default_rng(0).integers(0, 255, (16, 128, 128), dtype=np.uint8)
+    model = Threshold("volume")
+    Predictor(model, "cpu", zoom_in=ZoomIn(windows=5)).predict(
+        Case("CT", volume, None, (Box((0, 0, 0), (16, 128, 128), 8),), (), None, ())
+    )
+    assert 2 <= model.encoded <= 6
+
+
+class Hungry(Threshold):
+    """Runs out of memory above a batch, or always on a device that is not the CPU."""
+
+    limit = 2
+
+    def decode(self, encoding: Encoding, index: torch.Tensor, prompts: WindowPrompts) -> torch.Tensor:
+        if len(index) > self.limit:
+            raise torch.cuda.OutOfMemoryError("pretended")
+        return super().decode(encoding, index, prompts)
+
+
+def test_out_of_memory_halves_the_batch(ball_case: Case, caplog: pytest.LogCaptureFixture) -> None:
+    model = Hungry()
+    labels = Predictor(model, "cpu", batch=8, zoom_in=None).predict(
+        replace(ball_case, boxes=ball_case.boxes * 5, clicks=())
+    )
+    assert labels[12, 22, 25] == 1
+    assert model.batches == [2, 2, 1]
+    assert "batches of 2" in caplog.text
+
+
+def test_real_volumes_beat_the_ellipsoid(light: Predictor, shared_data: Path) -> None:
+    scores, baseline = [], []
+    for path in (
+        sorted((shared_data / "val").glob("CT_ibsi_*.npz"))[:3]
+        + sorted((shared_data / "val").glob("US_*"))[:2]
+    ):
+        case, truth = read_case(path), read_labels(path)
+        labels = light.predict(case)
+        for index, box in enumerate(case.boxes, start=1):
+            scores.append(dice(labels == index, truth == index))
+            baseline.append(dice(inscribed_ellipsoid(case.volume, box), truth == index))
+    assert np.mean(scores) > np.mean(baseline) - 0.02
+
+
+@pytest.mark.gpu
+def test_the_gpu_answers_as_the_cpu_does(ball_case: Case) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU on this machine")
+    cpu, gpu = Predictor(device="cpu"), Predictor(device="cuda")
+    ours = gpu.predict(ball_case)
+    np.testing.assert_array_equal(ours, gpu.predict(ball_case))
+    assert dice(ours == 1, cpu.predict(ball_case) == 1) > 0.97
+
+
+def test_cuda_without_a_gpu_is_an_error() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError, match="no GPU"):
+        Predictor(Threshold(), "cuda")

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from lexor.models.light import LightSegmenter
+from lexor.models.prompts import WindowPrompts
+from lexor.models.segmenter import Encoding
+
+WINDOW = (8, 16, 16)
+
+
+@pytest.fixture(scope="module")
+def model() -> LightSegmenter:
+    torch.manual_seed(0)
+    model = LightSegmenter(window=WINDOW).eval()
+    # The head starts at zero; give it something to say.
+    torch.nn.init.normal_(model.head.weight, std=0.02)
+    return model
+
+
+def boxes(count: int) -> WindowPrompts:
+    torch.manual_seed(count)
+    lower = torch.rand(count, 3) * torch.tensor([3.0, 6, 6])
+    return WindowPrompts(
+        boxes=torch.cat([lower, lower + 5], 1),
+        z_mid=torch.full((count,), 4.0),
+        points=torch.zeros(count, 1, 3),
+        labels=torch.full((count, 1), -1),
+        previous=None,
+    )
+
+
+def one(prompts: WindowPrompts, i: int) -> WindowPrompts:
+    return WindowPrompts(
+        prompts.boxes[i : i + 1],
+        prompts.z_mid[i : i + 1],
+        prompts.points[i : i + 1],
+        prompts.labels[i : i + 1],
+        None,
+    )
+
+
+@torch.inference_mode()
+def test_prompts_batched_equal_prompts_alone(model: LightSegmenter) -> None:
+    windows = torch.randn(2, 1, *WINDOW)
+    prompts, index = boxes(3), torch.tensor([1, 0, 1])
+    encoding = model.encode(windows)
+    assert isinstance(encoding, Encoding)
+    together = model.decode(encoding, index, prompts)
+    assert together.shape == (3, 1, *WINDOW)
+    for i in range(3):
+        alone = model.decode(model.encode(windows[index[i]][None]), torch.tensor([0]), one(prompts, i))
+        torch.testing.assert_close(together[i], alone[0], atol=1e-4, rtol=1e-3)
+
+
+@torch.inference_mode()
+def test_untrained_it_answers_with_the_prior() -> None:
+    fresh = LightSegmenter(window=WINDOW).eval()
+    logits = fresh(torch.zeros(1, 1, *WINDOW), boxes(1)).logits[0, 0]
+    box = boxes(1).boxes[0]
+    centre = ((box[:3] + box[3:]) / 2).long()
+    assert float(logits[tuple(centre)]) > 0
+    assert float(logits[-1, -1, -1]) < 0
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("shape", [(5, 16, 16), (8, 17, 30), (1, 16, 16), (3, 5, 7)])
+def test_any_window_shape(model: LightSegmenter, shape: tuple[int, int, int]) -> None:
+    output = model(torch.randn(1, 1, *shape), boxes(1))
+    assert output.logits.shape == (1, 1, *shape)
+    assert output.quality.shape == (1,)
+    assert torch.isfinite(output.logits).all()
+
+
+def test_every_parameter_learns() -> None:
+    torch.manual_seed(0)
+    net = LightSegmenter().train()
+    torch.nn.init.normal_(net.head.weight, std=0.1)
+    # Large enough that the coarsest map has several voxels to normalise over.
+    output = net(torch.randn(2, 1, 32, 64, 64), boxes(2))
+    (output.logits.square().mean() + output.quality.sum()).backward()
+    silent = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []

@@ -1,0 +1,118 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from lexor.case import Case, write_case
+from lexor.cli import app
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def folders(tmp_path: Path, ball_case: Case) -> tuple[Path, Path]:
+    inputs, outputs = tmp_path / "in", tmp_path / "out"
+    inputs.mkdir()
+    write_case(inputs / "CT_ball.npz", ball_case)
+    return inputs, outputs
+
+
+def test_predict_answers_a_folder(folders: tuple[Path, Path]) -> None:
+    inputs, outputs = folders
+    result = runner.invoke(app, ["predict", str(inputs), str(outputs), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert "CT_ball.npz: 24x48x48, prompts: 1 box, 1 class, " in result.output
+    labels = np.load(outputs / "CT_ball.npz")["segs"]
+    assert labels.shape == (24, 48, 48)
+    assert labels.dtype == np.uint8
+    assert labels[12, 22, 25] == 1
+    assert labels[0, 0, 0] == 0
+
+
+def test_a_broken_case_does_not_stop_the_others_and_loses_its_stale_answer(
+    folders: tuple[Path, Path],
+) -> None:
+    inputs, outputs = folders
+    (inputs / "AA_broken.npz").write_bytes(b"PK\x03\x04 not a zip")
+    outputs.mkdir()
+    (outputs / "AA_broken.npz").write_bytes(b"stale")
+    result = runner.invoke(app, ["predict", str(inputs), str(outputs), "--device", "cpu"])
+    assert result.exit_code == 1
+    assert "AA_broken.npz: FAILED: " in result.output
+    assert sorted(path.name for path in outputs.iterdir()) == ["CT_ball.npz"]
+
+
+def test_without_prompts_the_case_is_answered_automatically(
+    folders: tuple[Path, Path], ball_case: Case
+) -> None:
+    inputs, outputs = folders
+    write_case(inputs / "CT_ball.npz", replace(ball_case, boxes=(), clicks=()))
+    result = runner.invoke(app, ["predict", str(inputs / "CT_ball.npz"), str(outputs), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert "prompts: 1 automatic" in result.output
+    assert np.load(outputs / "CT_ball.npz")["segs"][12, 22, 25] == 1
+
+
+def test_nothing_to_do_is_said(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["predict", str(tmp_path / "nowhere"), str(tmp_path)])
+    assert result.exit_code == 2
+    assert "nowhere" in result.output
+    result = runner.invoke(app, ["predict", str(tmp_path), str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "no .npz file" in result.output
+
+
+def test_an_unknown_model_is_said(folders: tuple[Path, Path]) -> None:
+    inputs, outputs = folders
+    result = runner.invoke(app, ["predict", str(inputs), str(outputs), "--model", "resnet"])
+    assert result.exit_code != 0
+    assert "resnet" in result.output
+
+
+def test_prompt_prints_the_challenges_boxes(folders: tuple[Path, Path]) -> None:
+    inputs, _ = folders
+    result = runner.invoke(app, ["prompt", str(inputs / "CT_ball.npz"), "--json", "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    (box,) = json.loads(result.output)
+    assert set(box) == {
+        "z_min", "z_max", "z_mid", "z_mid_x_min", "z_mid_y_min", "z_mid_x_max", "z_mid_y_max",
+    }  # fmt: skip
+    assert box["z_min"] <= 5
+    assert box["z_max"] >= 19
+    plain = runner.invoke(app, ["prompt", str(inputs / "CT_ball.npz"), "--device", "cpu"])
+    assert f"z_min={box['z_min']}" in plain.output
+
+
+def test_models_lists_the_registry() -> None:
+    result = runner.invoke(app, ["models"])
+    assert result.exit_code == 0
+    for name in ("mobilenet3d", "vit_b", "vit_s"):
+        assert name in result.output
+
+
+def test_demo_leaves_masks_and_a_picture(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["demo", str(tmp_path), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    for name in ("CT_demo", "PET_demo"):
+        labels = np.load(tmp_path / "outputs" / f"{name}.npz")["segs"]
+        assert labels.shape == (48, 128, 128)
+        assert 200 < labels.sum() < labels.size / 4
+    picture = (tmp_path / "preview.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 10_000
+    assert "preview.png" in result.output.replace("\n", "")
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from lexor.cli import app;"
+        "r = CliRunner().invoke(app, ['--help']); assert r.exit_code == 0 and 'predict' in r.output;"
+        "print([m for m in ('torch', 'matplotlib', 'scipy', 'cupy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lexor.training.samples import Mix, Subject, challenge_box, collate, degrade, error_click, make_sample
+
+WINDOW = (12, 24, 24)
+
+
+def ball(shape=(20, 40, 40), centre=(9, 18, 22), radius=6) -> np.ndarray:
+    grid = np.indices(shape)
+    return sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) <= radius**2
+
+
+def test_the_challenges_box_of_a_ball() -> None:
+    mask = ball()
+    shifts = set()
+    for seed in range(40):
+        lower, upper, z_mid = challenge_box(mask, np.random.default_rng(seed), (512, 512))
+        assert (lower[0], upper[0], z_mid) == (3, 16, 9)
+        shift = 12 - int(lower[1])
+        shifts.add(shift)
+        assert shift in (0, 2, 4, 6, 8, 10)
+        assert lower.tolist() == [3, 12 - shift, 16 - shift]
+        assert upper.tolist() == [16, 25 + shift, min(29 + shift, 40)]
+    assert shifts == {0, 2, 4, 6, 8, 10}
+
+
+def test_y_and_x_are_measured_on_the_middle_slice_only() -> None:
+    mask = np.zeros((5, 10, 10), bool)
+    mask[0, :, :] = True
+    mask[1:, 4:6, 4:7] = True
+    lower, upper, z_mid = challenge_box(mask, np.random.default_rng(0))
+    assert z_mid == 2
+    assert lower.tolist() == [0, 4, 4]
+    assert upper.tolist() == [5, 6, 7]
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_samples_are_consistent(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image = np.where(ball(), 200, 50).astype(np.uint8)
+    sample = make_sample(Subject(image, [ball()]), 0, WINDOW, Mix(), rng)
+    if sample is None:
+        return
+    assert sample.image.shape == sample.target.shape == sample.previous.shape == (1, *WINDOW)
+    assert torch.isfinite(sample.image).all()
+    assert 0 <= float(sample.target.min()) <= float(sample.target.max()) <= 1
+    if not sample.points and not torch.isnan(sample.box).any() and not sample.previous.any():
+        # A ball's box holds it, wherever mirroring put both.
+        inside = torch.nonzero(sample.target[0] > 0.5).float() + 0.5
+        assert (inside >= sample.box[:3] - 1).all()
+        assert (inside <= sample.box[3:] + 1).all()
+        assert (sample.box[3:] > sample.box[:3]).all()
+    for point, label in zip(sample.points, sample.labels, strict=True):
+        z, y, x = (int(c) for c in point)
+        assert (float(sample.target[0, z, y, x]) > 0.5) == bool(label)
+
+
+def test_the_click_is_the_innermost_voxel_of_the_largest_error() -> None:
+    truth = np.zeros((9, 20, 20), bool)
+    truth[2:7, 5:14, 5:14] = True
+    click = error_click(np.zeros_like(truth), truth, np.random.default_rng(0))
+    assert click is not None
+    point, label = click
+    assert label == 1
+    assert point[0] == 4
+    assert 7 <= point[1] <= 11
+    answer = truth.copy()
+    answer[0:2, 15:20, 15:20] = True
+    answer[4, 5, 5] = False
+    click = error_click(answer, truth, np.random.default_rng(0))
+    assert click is not None
+    assert click[1] == 0
+    assert click[0][1] > 14
+    assert error_click(truth, truth, np.random.default_rng(0)) is None
+
+
+def test_degraded_answers_are_near_and_wrong() -> None:
+    target = torch.from_numpy(ball().astype(np.float32))[None]
+    rng = np.random.default_rng(0)
+    scores = []
+    for _ in range(20):
+        answer = degrade(target, rng)[0] > 0
+        truth = target[0] > 0.5
+        scores.append(float(2 * (answer & truth).sum() / (answer.sum() + truth.sum())))
+    assert 0.2 < np.mean(scores) < 0.95
+    assert max(scores) < 1
+
+
+def test_collate_pads_clicks() -> None:
+    subject = Subject(np.where(ball(), 200, 50).astype(np.uint8), [ball()])
+    samples = []
+    rng = np.random.default_rng(0)
+    while len({len(s.points) for s in samples}) < 2:
+        sample = make_sample(subject, 0, WINDOW, Mix(zoom_in=0, clicks=0.5), rng)
+        assert sample is not None
+        samples.append(sample)
+    images, targets, prompts = collate(samples)
+    assert images.shape == targets.shape == (len(samples), 1, *WINDOW)
+    for i, sample in enumerate(samples):
+        assert int((prompts.labels[i] >= 0).sum()) == len(sample.points)
+
+
+@pytest.mark.parametrize("kind", ["zoom_in", "clicks"])
+def test_mixes_choose_the_kind(kind: str) -> None:
+    subject = Subject(np.where(ball(), 200, 50).astype(np.uint8), [ball()])
+    mix = Mix(**{"zoom_in": 0.0, "clicks": 0.0, "no_box": 0.0, "other_axes": 0.0, kind: 1.0})
+    sample = make_sample(subject, 0, WINDOW, mix, np.random.default_rng(0))
+    assert sample is not None
+    assert sample.previous.any()
+    assert bool(sample.points) == (kind == "clicks")
