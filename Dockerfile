@@ -20,13 +20,14 @@ ARG CUDA=cu126
 ARG TORCH_INDEX=https://download.pytorch.org/whl/${CUDA}
 
 # The environment, before anything that changes often. The package is installed as a link to /workspace/app, which
-# need not be there yet; its metadata names a README and a licence, which must.
+# need not be there yet; what its metadata names must. The wheel's index serves torch alone: the plain torch of PyPI is
+# built for another CUDA.
 COPY pyproject.toml ./
 RUN python3 -m venv .venv \
-    && touch README.md LICENSE \
+    && touch README.md LICENSE && mkdir weights \
     && case "${CUDA}" in cpu) package=. ;; *) package='.[gpu]' ;; esac \
-    && .venv/bin/pip install --no-cache-dir --extra-index-url "${TORCH_INDEX}" \
-        --editable "${package}" "torch==2.13.0+${CUDA}" \
+    && .venv/bin/pip install --no-cache-dir --no-deps --index-url "${TORCH_INDEX}" "torch==2.13.0+${CUDA}" \
+    && .venv/bin/pip install --no-cache-dir --editable "${package}" \
     && .venv/bin/pip check \
     && .venv/bin/pip uninstall --quiet --yes pip \
     && rm -rf /tmp/* /root/.cache

@@ -24,8 +24,10 @@ lint: $(BIN)/lexor
 	$(BIN)/mypy
 	$(BIN)/shellcheck predict.sh .ci/run tests/container/*.sh
 
+# CUDA=cpu leaves the GPU's libraries out (a tenth of the size); BASE_IMAGE is another base.
 image:
-	docker build --tag $(IMAGE) .
+	docker build --tag $(IMAGE) $(if $(CUDA),--build-arg CUDA=$(CUDA)) \
+		$(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) .
 
 clean:
 	rm -rf $(VENV) demo

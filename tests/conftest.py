@@ -6,8 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from lexor.case import Box, Case, Clicks
+
+# A loaded machine is no failure of the code.
+settings.register_profile("lexor", deadline=None)
+settings.load_profile("lexor")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

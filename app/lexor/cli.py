@@ -101,6 +101,7 @@ def prompt(
     low: Annotated[float, typer.Option(help="Lower threshold: mean + LOW x std (paper eq. 1).")] = 0.5,
     high: Annotated[float, typer.Option(help="Upper threshold: mean + HIGH x std (paper eq. 1).")] = 2.0,
     radius: Annotated[int, typer.Option(help="Closing ball's radius, voxels (paper section 2.3).")] = 3,
+    truncate: Annotated[float, typer.Option(help="Reach of the Gaussian kernel, in sigmas.")] = 4.0,
     margin: Annotated[int, typer.Option(help="Voxels added on each side (paper, Algorithm 1).")] = 5,
 ) -> None:
     """Print the automatic boxes of a case (paper section 2.3), best first."""
@@ -109,7 +110,7 @@ def prompt(
 
     try:
         parameters = IntensityParameters(
-            sigma=sigma, low=low, high=high, closing_radius=radius, margin=margin
+            sigma=sigma, low=low, high=high, closing_radius=radius, margin=margin, truncate=truncate
         )
         boxes = auto_prompt(read_case(case).volume, top=top, device=device.value, parameters=parameters)
     except (CaseError, ValueError, OSError) as problem:

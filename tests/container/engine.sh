@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A Docker engine of our own, where there is none, and a base image that needs no registry (root, Debian or Ubuntu).
 #
-#   eval "$(tests/container/engine.sh up)"   start it, unless one answers already; prints `export DOCKER_HOST=...`
+#   eval "$(tests/container/engine.sh up)"   start it, unless one answers already; prints `export DOCKER_HOST=...`,
+#                                            and `export LEXOR_ENGINE_STARTED=1` where it had to
 #   tests/container/engine.sh base           make the image lexor-test-base, unless it is there
 #   tests/container/engine.sh down           stop the engine that `up` started; its images are kept
 #
@@ -54,6 +55,7 @@ up() {
         done
         answers "$OWN" || { say "no engine after 60 s:"; tail -20 "$DIR/dockerd.log" >&2; exit 1; }
         host=$OWN
+        echo "export LEXOR_ENGINE_STARTED=1"
     fi
     echo "export DOCKER_HOST=$host"
 }

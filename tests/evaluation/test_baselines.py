@@ -23,12 +23,14 @@ def test_the_ellipsoid_has_its_volume_and_stays_in_its_box() -> None:
     assert inscribed_ellipsoid(VOLUME, Box((0, 0, 0), (1, 1, 1), 0)).sum() == 1
 
 
-def test_otsu_takes_the_brighter_voxels_of_the_box() -> None:
-    volume = VOLUME + np.uint8(20)
-    volume[4:8, 10:14, 10:20] = 200
+@pytest.mark.parametrize("polarity", [1, -1])
+def test_otsu_takes_the_side_of_the_boxs_middle(polarity: int) -> None:
+    volume = VOLUME.astype(int) + 100
+    volume[4:10, 8:20, 12:30] += 60 * polarity
     volume[18, 28, 38] = 255
-    mask = otsu_in_box(volume, BOX)
-    assert mask.sum() == 4 * 4 * 10
+    mask = otsu_in_box(volume.astype(np.uint8), BOX)
+    assert mask.sum() == 6 * 12 * 18
+    assert mask[4:10, 8:20, 12:30].all()
     assert otsu_in_box(VOLUME, BOX).sum() == 6000
 
 

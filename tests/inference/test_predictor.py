@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from lexor.case import Box, Case, Clicks, read_case, read_labels
-from lexor.evaluation.baselines import inscribed_ellipsoid
+from lexor.case import Box, Case, Clicks
+from lexor.evaluation.boxes import MODEL, evaluate_boxes
 from lexor.evaluation.metrics import dice
+from lexor.evaluation.tables import modality_means
 from lexor.inference.predictor import Predictor, ZoomIn
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding, Segmenter
@@ -134,7 +135,8 @@ def test_zoom_in_sharpens_and_shares_windows() -> None:
     coarse_model, fine_model = Threshold("volume"), Threshold("volume")
     coarse = Predictor(coarse_model, "cpu", zoom_in=None).predict(case)
     fine = Predictor(fine_model, "cpu", zoom_in=ZoomIn(windows=400)).predict(case)
-    assert dice(fine == 1, ball) > max(0.98, dice(coarse == 1, ball))
+    assert dice(fine == 1, ball) > dice(coarse == 1, ball) + 0.04
+    assert dice(fine == 1, ball) > 0.95
     assert coarse_model.encoded == 1
     assert sum(fine_model.batches) - 2 == 2 * (fine_model.encoded - 1), "each window serves both prompts"
 
@@ -170,17 +172,11 @@ def test_out_of_memory_halves_the_batch(ball_case: Case, caplog: pytest.LogCaptu
 
 
 def test_real_volumes_beat_the_ellipsoid(light: Predictor, shared_data: Path) -> None:
-    scores, baseline = [], []
-    for path in (
-        sorted((shared_data / "val").glob("CT_ibsi_*.npz"))[:3]
-        + sorted((shared_data / "val").glob("US_*"))[:2]
-    ):
-        case, truth = read_case(path), read_labels(path)
-        labels = light.predict(case)
-        for index, box in enumerate(case.boxes, start=1):
-            scores.append(dice(labels == index, truth == index))
-            baseline.append(dice(inscribed_ellipsoid(case.volume, box), truth == index))
-    assert np.mean(scores) > np.mean(baseline) - 0.02
+    """On every third case of val, with boxes loosened as the challenge's are."""
+    sources = sorted((shared_data / "val").glob("*.npz"))[::3]
+    means = modality_means([row for result in evaluate_boxes(sources, light) for row in result.rows])
+    assert means[MODEL]["macro"] > means["inscribed ellipsoid"]["macro"]
+    assert means[MODEL]["macro"] > means["filled box"]["macro"] + 0.1
 
 
 @pytest.mark.gpu

@@ -26,10 +26,14 @@ def inscribed_ellipsoid(volume: UInt8[np.ndarray, "D H W"], box: Box) -> Bool[np
 
 
 def otsu_in_box(volume: UInt8[np.ndarray, "D H W"], box: Box) -> Bool[np.ndarray, "D H W"]:
-    """The brighter voxels of the box by Otsu's threshold; all of it where it is constant."""
+    """The side of Otsu's threshold that most of the box's central half is on; all of a constant box."""
     values = volume[box.slices]
     mask = np.zeros(volume.shape, bool)
-    mask[box.slices] = values > threshold_otsu(values) if values.min() < values.max() else True
+    if values.min() == values.max():
+        return filled_box(volume, box)
+    bright = values > threshold_otsu(values.ravel())  # type: ignore[no-untyped-call]
+    z, y, x = (slice(n // 4, n - n // 4) for n in values.shape)
+    mask[box.slices] = bright if bright[z, y, x].mean() > 0.5 else ~bright
     return mask
 
 

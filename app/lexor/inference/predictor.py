@@ -81,9 +81,11 @@ class Predictor:
         *,
         weights: str | Path | None = None,
         batch: int | None = None,
-        zoom_in: ZoomIn | None = ZoomIn(),  # noqa: B008 - frozen
+        zoom_in: ZoomIn | None = ZoomIn(),
     ) -> None:
         chosen = choose_device(device)
+        # Automatic prompts need CuPy on a GPU; without it they are as exact on the CPU.
+        self._prompt_device = "auto" if chosen.type == "cuda" else "cpu"
         if isinstance(model, str):
             model = create_model(model, weights=weights or "bundled")
         self.runner = Runner(model, chosen, batch)
@@ -105,7 +107,7 @@ class Predictor:
         began = time.perf_counter()
         volume = torch.from_numpy(np.ascontiguousarray(case.volume))[None]
         shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
-        targets, warnings = resolve_targets(case, prompt, self.runner.device.type, top)
+        targets, warnings = resolve_targets(case, prompt, self._prompt_device, top)
         ratio = in_plane_ratio(case.spacing)
         answers = self._zoom_out(volume, targets, ratio)
         # A target without a box has only now shown its size: look again, framed by what was found.

@@ -23,11 +23,20 @@ _Cache = tuple[View, Encoding] | None
 def choose_device(device: str) -> torch.device:
     """ "auto" is the GPU where torch sees one, else the CPU; "cuda" without a GPU is an error."""
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() and _gpu_computes() else "cpu")
     chosen = torch.device(device)
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r}: torch sees no GPU here; use --device auto or cpu")
     return chosen
+
+
+def _gpu_computes() -> bool:
+    """Whether the GPU runs this torch's kernels: one newer than the build is seen, and fails at the first."""
+    try:
+        return bool((torch.ones(1, device="cuda") + 1).item() == 2)
+    except RuntimeError as problem:
+        log.warning("the GPU cannot be used (%s); going on with the CPU", str(problem).splitlines()[0])
+        return False
 
 
 def _low_precision(device: torch.device) -> torch.dtype | None:

@@ -29,10 +29,12 @@ def resampling_matrix(lower: float, upper: float, size: int, samples: int) -> Fl
     step = (upper - lower) / samples
     width = max(step, 1.0)
     centre = lower + (torch.arange(samples, dtype=torch.float64) + 0.5) * step
-    # An interval that reaches past the axis is cut there; one wholly outside is moved onto the last voxel.
-    centre = centre.clamp(0.5, size - 0.5)
+    # An interval that reaches past the axis is cut there; one wholly outside becomes the nearest voxel.
     first = (centre - width / 2).clamp(0, size)[:, None]
     last = (centre + width / 2).clamp(0, size)[:, None]
+    outside = last - first < 1e-9
+    first = torch.where(outside, first.clamp(max=size - 1), first)
+    last = torch.where(outside, first + 1, last)
     voxel = torch.arange(size, dtype=torch.float64)[None]
     overlap = (torch.minimum(last, voxel + 1) - torch.maximum(first, voxel)).clamp(min=0)
     return (overlap / overlap.sum(1, keepdim=True)).float()
@@ -100,4 +102,4 @@ class View:
         low = tuple((s.start - a) / t for s, a, t in zip(where, self.lower, step, strict=True))
         high = tuple((s.stop - a) / t for s, a, t in zip(where, self.lower, step, strict=True))
         size = tuple(s.stop - s.start for s in where)
-        return where, resample(window, low, high, size)  # type: ignore[arg-type]
+        return where, resample(window, low, high, size)

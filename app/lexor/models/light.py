@@ -96,6 +96,7 @@ class LightSegmenter(Segmenter):
         self.quality = nn.Sequential(nn.Linear(widths[-1] + below, 64), nn.SiLU(), nn.Linear(64, 1))
         self.head = nn.Conv3d(below, SUBPIXEL[0] * SUBPIXEL[1] * SUBPIXEL[2], 3, padding=1)
         nn.init.zeros_(self.head.weight)
+        assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
         # Weights of the starting point: shape prior, likelihood ratio, wide clicks.
         self.start = nn.Parameter(torch.tensor([4.0, 0.3, 2.0]))
@@ -108,7 +109,8 @@ class LightSegmenter(Segmenter):
         self, encoding: Encoding, index: Int[Tensor, " P"], prompts: WindowPrompts
     ) -> Float[Tensor, "P 1 d h w"]:
         """Logits of P prompts, prompt i in window index[i]."""
-        return self(encoding.features[0][index], prompts).logits
+        output: LightOutput = self(encoding.features[0][index], prompts)
+        return output.logits
 
     def forward(self, image: Float[Tensor, "P 1 d h w"], prompts: WindowPrompts) -> LightOutput:
         """Logits and quality of each prompt in its own window (normalised image, float32)."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Corners = Sequence[float]
+Corners = Sequence[int | float]
 
 
 @dataclass
@@ -61,7 +61,7 @@ class WindowPrompts:
         points: Sequence[Sequence[Corners]] | None = None,
         labels: Sequence[Sequence[int]] | None = None,
         *,
-        z_mid: Sequence[float] | None = None,
+        z_mid: Corners | None = None,
         previous: Tensor | None = None,
     ) -> WindowPrompts:
         """Prompts from plain lists, padded to one number of points.
@@ -154,8 +154,8 @@ class WindowPrompts:
 def _check(field: str, tensor: Tensor, shape: tuple[int | str, ...], *, floating: bool) -> None:
     found = tuple(tensor.shape)
     if found != shape:
-        wanted = ", ".join(str(n) for n in shape)
-        raise ValueError(f"prompts: {field} has shape {found}, should have ({wanted}); boxes' length counts")
+        wanted = str(shape).replace("'", "")
+        raise ValueError(f"prompts: {field} has shape {found}, should have {wanted}; boxes' length counts")
     dtype = torch.float32 if floating else torch.int64
     if tensor.dtype != dtype:
         raise ValueError(f"prompts: {field} is {tensor.dtype}, should be {dtype}; convert it")

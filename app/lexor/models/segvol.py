@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from lexor.models.encoders import Encoder, build_encoder
@@ -78,8 +78,8 @@ class SegVolSegmenter(Segmenter):
     def forward(
         self,
         image: Float[Tensor, "B 1 d h w"],
-        boxes: Float[Tensor, "B 6"] | None = None,
-        points: tuple[Float[Tensor, "B N 3"], Tensor] | None = None,
+        boxes: Real[Tensor, "B 6"] | None = None,
+        points: tuple[Real[Tensor, "B N 3"], Real[Tensor, "B N"]] | None = None,
     ) -> Float[Tensor, "B 1 d h w"]:
         """Logits of one prompt an image, called and computed as SegVol's published forward.
 

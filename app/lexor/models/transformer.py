@@ -31,11 +31,11 @@ class Attention(nn.Module):
 
     def forward(
         self,
-        q: Float[Tensor, "B N E"],
-        k: Float[Tensor, "B M E"],
-        v: Float[Tensor, "B M E"],
-        valid: Bool[Tensor, "B M"] | None = None,
-    ) -> Float[Tensor, "B N E"]:
+        q: Float[Tensor, "Q N E"],
+        k: Float[Tensor, "K M E"],
+        v: Float[Tensor, "K M E"],
+        valid: Bool[Tensor, "K M"] | None = None,
+    ) -> Float[Tensor, "P N E"]:
         """Attention of queries `q` over keys `k` with values `v`; keys that are not `valid` are not seen."""
         batch = max(len(q), len(k))
         queries, keys, values = (
@@ -79,9 +79,9 @@ class TwoWayBlock(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "P N E"],
-        image: Float[Tensor, "P M E"],
+        image: Float[Tensor, "B M E"],
         token_position: Float[Tensor, "P N E"],
-        image_position: Float[Tensor, "P M E"],
+        image_position: Float[Tensor, "Q M E"],
         valid: Bool[Tensor, "P N"] | None,
     ) -> tuple[Float[Tensor, "P N E"], Float[Tensor, "P M E"]]:
         if self.first:
@@ -125,7 +125,7 @@ class TwoWayTransformer(nn.Module):
     def forward(
         self,
         image: Float[Tensor, "B E d h w"],
-        image_position: Float[Tensor, "B E d h w"],
+        image_position: Float[Tensor, "Q E d h w"],
         tokens: Float[Tensor, "P N E"],
         valid: Bool[Tensor, "P N"] | None = None,
     ) -> tuple[Float[Tensor, "P N E"], Float[Tensor, "P E d h w"]]:

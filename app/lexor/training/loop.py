@@ -12,7 +12,6 @@ import argparse
 import copy
 import csv
 import math
-import os
 import tempfile
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 from lexor.case import read_case, read_labels
 from lexor.inference.framing import in_plane_ratio
@@ -212,9 +212,9 @@ def _save(
         "seconds": seconds,
     }
     torch.save(state, out / "last.tmp")
-    os.replace(out / "last.tmp", out / "last.pt")
+    (out / "last.tmp").replace(out / "last.pt")
     save_file({k: v.contiguous() for k, v in average.state_dict().items()}, out / "average.tmp")
-    os.replace(out / "average.tmp", out / "average.safetensors")
+    (out / "average.tmp").replace(out / "average.safetensors")
 
 
 def main() -> None:
@@ -232,7 +232,7 @@ def main() -> None:
     settings = Settings(**vars(parser.parse_args()))
     settings.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(run, (settings, f"{folder}/rendezvous"), nprocs=settings.processes)
+        spawn(run, (settings, f"{folder}/rendezvous"), nprocs=settings.processes)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

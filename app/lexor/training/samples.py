@@ -32,11 +32,11 @@ class Subject:
 class Mix:
     """Shares of the kinds of sample; what is left is the plain box."""
 
-    zoom_in: float = 0.2
-    clicks: float = 0.25
+    zoom_in: float = 0.12
+    clicks: float = 0.2
     # Of the samples with clicks, how many have no box.
     no_box: float = 0.35
-    other_axes: float = 0.2
+    other_axes: float = 0.15
 
 
 @dataclass
@@ -174,7 +174,7 @@ def make_sample(
         view, previous = _closer(view, truth, coarse, volume_shape, window, rng)
     elif not boxed:
         view = _around(view, volume_shape, window, rng)
-    answer = view.read(truth)
+    answer = view.read(truth).clamp(0, 1)
     inside = answer[0].numpy() > 0.5
     if not inside.any() and not zoom_in:
         return None

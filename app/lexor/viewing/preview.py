@@ -35,9 +35,14 @@ def draw_cases(rows: Sequence[tuple[str, np.ndarray, np.ndarray, Sequence[Box | 
             axis.imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto", interpolation="nearest")
             shown = np.ma.masked_equal(mask, 0)
             axis.imshow(
-                (shown - 1) % len(COLOURS), cmap=ListedColormap(list(COLOURS)), vmin=0, vmax=len(COLOURS) - 1,
-                alpha=0.45, aspect="auto", interpolation="nearest",
-            )  # fmt: skip
+                (shown - 1) % len(COLOURS),
+                cmap=ListedColormap(list(COLOURS)),
+                vmin=0,
+                vmax=len(COLOURS) - 1,
+                alpha=0.45,
+                aspect="auto",
+                interpolation="nearest",
+            )
             rows_axis, columns_axis = [a for a in range(3) if a != plane]
             for index, box in enumerate(boxes):
                 if box is None or not box.lower[plane] <= centre[plane] < box.upper[plane]:
@@ -51,7 +56,7 @@ def draw_cases(rows: Sequence[tuple[str, np.ndarray, np.ndarray, Sequence[Box | 
                         fill=False,
                         edgecolor=COLOURS[index % len(COLOURS)],
                         linewidth=1.2,
-                    )  # fmt: skip
+                    )
                 )
             axis.set_title(f"{title}, {'zyx'[plane]} = {centre[plane]}", fontsize=9)
             axis.set_axis_off()

@@ -24,14 +24,24 @@ def test_depthwise_gradients_equal_torchs(layout: torch.memory_format) -> None:
     torch.testing.assert_close(ours[1], weight.grad)
 
 
-def test_instance_norm_equals_torchs() -> None:
-    norm = InstanceNorm(5)
+@pytest.mark.parametrize("x_layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("grad_layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_instance_norm_and_its_gradient_equal_torchs(
+    x_layout: torch.memory_format, grad_layout: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    norm = InstanceNorm(8)
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
-    x = torch.randn(3, 5, 4, 6, 2)
-    torch.testing.assert_close(
-        norm(x), F.instance_norm(x, weight=norm.weight, bias=norm.bias), atol=1e-5, rtol=1e-4
-    )
+    data, grad = torch.randn(3, 8, 4, 6, 5), torch.randn(3, 8, 4, 6, 5)
+    x = data.contiguous(memory_format=x_layout).requires_grad_()
+    out = norm(x)
+    out.backward(grad.contiguous(memory_format=grad_layout))
+    reference = data.clone().requires_grad_()
+    expected = F.instance_norm(reference, weight=norm.weight.detach(), bias=norm.bias.detach())
+    expected.backward(grad)
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(x.grad, reference.grad, atol=1e-5, rtol=1e-4)
 
 
 def test_five_scales_and_the_papers_size() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -61,9 +62,25 @@ class DepthwiseConv3d(nn.Module):
     def forward(self, x: Float[Tensor, "B C D H W"]) -> Float[Tensor, "B C D H W"]:
         weight = self.weight.to(x.dtype)
         if self.training and x.device.type == "cpu":
-            out: Tensor = _DepthwiseConv.apply(x, weight)
+            out: Tensor = _DepthwiseConv.apply(x, weight)  # type: ignore[no-untyped-call]
             return out
         return F.conv3d(x, weight, padding=1, groups=x.shape[1])
+
+
+class _ChannelsLastGradient(torch.autograd.Function):
+    """The identity, whose gradient is handed on in channels-last memory.
+
+    Torch 2.13's CPU batch norm computes a wrong input gradient, in silence, when its input is channels-last and
+    the gradient it gets is not.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0].contiguous(memory_format=torch.channels_last_3d)
 
 
 class InstanceNorm(nn.Module):
@@ -83,9 +100,11 @@ class InstanceNorm(nn.Module):
             return self.bias.to(x.dtype).view(1, -1, 1, 1, 1).expand_as(x)
         if x.device.type != "cpu":
             return F.instance_norm(x, weight=self.weight, bias=self.bias)
-        return torch.cat(
-            [F.batch_norm(s[None], None, None, self.weight, self.bias, training=True) for s in x.unbind(0)]
-        )
+        samples = [
+            F.batch_norm(s[None], None, None, self.weight, self.bias, training=True) for s in x.unbind(0)
+        ]
+        out: Tensor = _ChannelsLastGradient.apply(torch.cat(samples))  # type: ignore[no-untyped-call]
+        return out
 
 
 def normalisation(channels: int) -> nn.Module:
@@ -142,9 +161,7 @@ class MobileNet3D(Encoder):
             nn.Sequential(*(SeparableBlock(width) for _ in range(depth)))
             for width, depth in zip(WIDTHS, DEPTHS, strict=True)
         )
-        self.downsamples = nn.ModuleList(
-            Downsample(width, out) for width, out in zip(WIDTHS[:-1], WIDTHS[1:], strict=True)
-        )
+        self.downsamples = nn.ModuleList(Downsample(width, out) for width, out in pairwise(WIDTHS))
 
     def forward(self, image: Float[Tensor, "B C D H W"]) -> tuple[Tensor, ...]:
         odd = [n % 2 for n in image.shape[:2:-1]]

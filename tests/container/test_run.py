@@ -1,0 +1,155 @@
+"""The container, run as the organisers run it and under the constraints it promises to bear."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness import (
+    CENTRES,
+    ORGANISERS,
+    SHAPE,
+    Lexor,
+    balls,
+    dice,
+    read_segmentation,
+    write_balls,
+)
+
+pytestmark = pytest.mark.container
+
+
+def _assert_segments_the_balls(path: Path) -> None:
+    answer = read_segmentation(path)
+    assert answer.shape == SHAPE
+    assert answer.dtype == np.uint8
+    for value in (1, 2):
+        assert dice(balls() == value, answer == value) > 0.6
+
+
+def test_answers_given_boxes(lexor: Lexor, inputs: Path, outputs: Path) -> None:
+    write_balls(inputs / "CT_balls.npz")
+    run = lexor.run(inputs, outputs, command=ORGANISERS)
+    assert run.status == 0, run.err
+    _assert_segments_the_balls(outputs / "CT_balls.npz")
+    # Nothing temporary stays, and an evaluator that is not root can read what root wrote.
+    assert [path.name for path in outputs.iterdir()] == ["CT_balls.npz"]
+    assert stat.S_IMODE((outputs / "CT_balls.npz").stat().st_mode) & 0o444 == 0o444
+    assert "CT_balls.npz" in run.out
+    assert "not a mount" not in run.err
+
+
+def test_answers_without_network_root_or_a_writable_root(lexor: Lexor, inputs: Path, outputs: Path) -> None:
+    write_balls(inputs / "CT_balls.npz")
+    run = lexor.run(
+        inputs,
+        outputs,
+        command=ORGANISERS,
+        read_only_inputs=True,
+        network_mode="none",
+        read_only=True,
+        tmpfs={"/tmp": ""},
+        user="12345:12345",
+        cap_drop=["ALL"],
+    )
+    assert run.status == 0, run.err
+    # Notices of cache folders that cannot be made, and the like, would be on stderr.
+    assert run.err == ""
+    _assert_segments_the_balls(outputs / "CT_balls.npz")
+
+
+def test_default_command_warns_where_answers_would_be_lost(lexor: Lexor, inputs: Path) -> None:
+    write_balls(inputs / "CT_balls.npz")
+    run = lexor.run(inputs)
+    assert run.status == 0, run.err
+    assert "/workspace/outputs is not a mount" in run.err
+
+
+def test_a_broken_case_does_not_stop_the_others(lexor: Lexor, inputs: Path, outputs: Path) -> None:
+    write_balls(inputs / "CT_good.npz")
+    whole = (inputs / "CT_good.npz").read_bytes()
+    (inputs / "CT_a_broken.npz").write_bytes(whole[: len(whole) // 2])
+    (outputs / "CT_a_broken.npz").write_bytes(b"stale")
+    run = lexor.run(inputs, outputs, command=ORGANISERS)
+    assert run.status == 1
+    assert "CT_a_broken.npz" in run.out + run.err
+    assert "Traceback" not in run.out + run.err
+    assert [path.name for path in outputs.iterdir()] == ["CT_good.npz"]
+    _assert_segments_the_balls(outputs / "CT_good.npz")
+
+
+def test_answers_without_any_prompt(lexor: Lexor, inputs: Path, outputs: Path) -> None:
+    write_balls(inputs / "US_balls.npz", boxes=False)
+    run = lexor.run(inputs, outputs, command=ORGANISERS)
+    assert run.status == 0, run.err
+    answer = read_segmentation(outputs / "US_balls.npz")
+    assert answer.shape == SHAPE
+    assert answer.max() == 1
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+def test_clicks_decide_their_voxels(lexor: Lexor, inputs: Path, outputs: Path, boxes: bool) -> None:
+    background = (2, 5, 66)
+    clicks = [
+        {"fg": [list(np.int64(CENTRES[0]))], "bg": [list(np.int64(background))]},
+        {"fg": [list(np.int64(CENTRES[1])), [11, 44, 50]], "bg": []},
+    ]
+    write_balls(
+        inputs / "MR_balls.npz",
+        boxes=boxes,
+        clicks=np.array(clicks),
+        # As the evaluator writes it: one row per class, a column per round.
+        clicks_order=np.array([["fg", "bg"], ["fg", "fg"]]),
+        prev_pred=np.where(balls() == 1, 1, 0).astype(np.uint8),
+    )
+    run = lexor.run(inputs, outputs, command=ORGANISERS)
+    assert run.status == 0, run.err
+    answer = read_segmentation(outputs / "MR_balls.npz")
+    assert answer.shape == SHAPE
+    assert answer[CENTRES[0]] == 1
+    assert answer[CENTRES[1]] == 2
+    assert answer[11, 44, 50] == 2
+    assert answer[background] == 0
+
+
+def test_script_passes_options_on(lexor: Lexor, inputs: Path, outputs: Path) -> None:
+    write_balls(inputs / "CT_balls.npz")
+    command = ["/bin/bash", "-c", "sh predict.sh --model no-such-model"]
+    run = lexor.run(inputs, outputs, command=command)
+    assert run.status == 2
+    assert "no-such-model" in run.err
+    assert list(outputs.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CT_openkbp_pt_201", "MR_msd_hippocampus_331", "PET_ibsi_STS033", "US_deepreg_prostateTRUS_case000014"],
+)
+def test_answers_real_cases(lexor: Lexor, inputs: Path, outputs: Path, shared_data: Path, name: str) -> None:
+    source = shared_data / "val" / f"{name}.npz"
+    target = inputs / source.name
+    target.write_bytes(source.read_bytes())
+    run = lexor.run(inputs, outputs, command=ORGANISERS)
+    assert run.status == 0, run.err
+    with np.load(source) as file:
+        truth = file["gts"]
+    answer = read_segmentation(outputs / source.name)
+    assert answer.shape == truth.shape
+    scores = [dice(truth == value, answer == value) for value in np.unique(truth)[1:]]
+    assert np.mean(scores) > 0.5
+
+
+@pytest.mark.gpu
+def test_answers_on_a_gpu(lexor: Lexor, inputs: Path, outputs: Path) -> None:
+    if "nvidia" not in lexor.client.info().get("Runtimes", {}):
+        pytest.skip("the engine has no NVIDIA runtime")
+    if lexor.image.labels["lexor.cuda"] == "cpu":
+        pytest.skip("the image is for the CPU: name one for CUDA in LEXOR_TEST_IMAGE")
+    write_balls(inputs / "CT_balls.npz")
+    device = {"Driver": "nvidia", "DeviceIDs": ["0"], "Capabilities": [["gpu"]]}
+    command = ["/bin/bash", "-c", "sh predict.sh --device cuda"]
+    run = lexor.run(inputs, outputs, command=command, device_requests=[device])
+    assert run.status == 0, run.err
+    _assert_segments_the_balls(outputs / "CT_balls.npz")

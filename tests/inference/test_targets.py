@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lexor.case import Box, Case, Clicks
+from lexor.inference.targets import resolve_targets
+
+
+def test_a_box_is_its_own_region(ball_case: Case) -> None:
+    (target,), warnings = resolve_targets(ball_case)
+    assert warnings == []
+    assert (target.index, target.source, target.exact_z) == (1, "box", True)
+    assert (target.lower, target.upper) == ((5, 13, 16), (20, 32, 35))
+
+
+def test_clicks_and_previous_labels_widen_the_region(ball_case: Case) -> None:
+    previous = np.zeros(ball_case.volume.shape, np.uint8)
+    previous[3, 20, 20] = 1
+    clicks = (Clicks(((10, 40, 20),), (True,)),)
+    (target,), _ = resolve_targets(replace(ball_case, previous=previous, clicks=clicks))
+    assert target.source == "box"
+    assert (target.lower, target.upper) == ((3, 13, 16), (20, 41, 35))
+    assert target.previous is not None
+    assert target.previous.sum() == 1
+
+
+def test_a_mask_alone_and_clicks_alone(ball_case: Case) -> None:
+    previous = np.zeros(ball_case.volume.shape, np.uint8)
+    previous[8:10, 20:25, 20:22] = 2
+    case = replace(
+        ball_case, boxes=(), clicks=(Clicks(((1, 2, 3),), (True,)), Clicks((), ())), previous=previous
+    )
+    first, second = resolve_targets(case)[0]
+    assert (first.source, second.source) == ("clicks", "previous")
+    assert first.previous is None
+    assert (second.lower, second.upper) == ((8, 20, 20), (10, 25, 22))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 19), st.integers(0, 99), st.integers(0, 79), st.booleans()),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_the_first_look_holds_the_foreground_clicks(clicks: list[tuple[int, int, int, bool]]) -> None:
+    points = Clicks(tuple(c[:3] for c in clicks), tuple(c[3] for c in clicks))
+    case = Case("X", np.zeros((20, 100, 80), np.uint8), None, (), (points,), None, ())
+    (target,), _ = resolve_targets(case)
+    chosen = [p for p, f in zip(points.points, points.foreground, strict=True) if f] or points.points
+    for point in chosen:
+        assert all(a <= c < b for a, c, b in zip(target.lower, point, target.upper, strict=True))
+    assert all(0 <= a < b <= n for a, b, n in zip(target.lower, target.upper, (20, 100, 80), strict=True))
+
+
+def test_without_any_prompt_or_on_request_it_is_automatic(ball_case: Case) -> None:
+    for case, mode in ((replace(ball_case, boxes=(), clicks=()), "given"), (ball_case, "auto")):
+        targets, warnings = resolve_targets(case, mode)
+        assert [t.source for t in targets] == ["automatic"]
+        assert not targets[0].exact_z
+        assert warnings == []
+        lower, upper = targets[0].lower, targets[0].upper
+        assert all(a <= b < c for a, b, c in zip(lower, (12, 22, 25), upper, strict=True))
+
+
+def test_a_class_without_a_prompt_gets_an_automatic_box_and_a_warning(ball_case: Case) -> None:
+    case = replace(ball_case, boxes=(None, Box((0, 0, 0), (2, 2, 2), 0)), clicks=())
+    targets, warnings = resolve_targets(case)
+    assert [(t.index, t.source) for t in targets] == [(1, "automatic"), (2, "box")]
+    assert len(warnings) == 1
+    assert "CT_ball" in warnings[0]

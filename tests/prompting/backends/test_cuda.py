@@ -1,0 +1,197 @@
+"""The GPU backend: beside the CPU's where a GPU is, and everywhere on stand-ins for CuPy and cuCIM.
+
+The stand-ins offer no more than CuPy does (no `axis` when packing bits, one-dimensional bin counts, no numpy
+function on a device array), so that what runs on them is not merely numpy.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from lexor.prompting import IntensityParameters, auto_prompt
+from lexor.prompting.backends import cuda, select_backend
+
+
+class DeviceArray(np.ndarray):
+    """An array that numpy's functions refuse, as they fail on CuPy's; operators and methods work."""
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        raise TypeError(f"numpy.{func.__name__} was called with a device array")
+
+
+def on_device(array: np.ndarray) -> DeviceArray:
+    return array.view(DeviceArray)
+
+
+def on_host(array: Any) -> np.ndarray:
+    assert isinstance(array, DeviceArray), "a host array reached a device function"
+    return array.view(np.ndarray)
+
+
+def make_cupy(freed: list[str]) -> ModuleType:
+    """A module with those of CuPy's functions that the backend may call."""
+
+    def asarray(array: np.ndarray) -> DeviceArray:
+        assert not isinstance(array, DeviceArray)
+        return on_device(array.copy())
+
+    def packbits(array: Any, *, bitorder: str = "big") -> DeviceArray:
+        return on_device(np.packbits(on_host(array), bitorder=bitorder))  # type: ignore[call-overload]
+
+    def unpackbits(array: Any, *, bitorder: str = "big") -> DeviceArray:
+        return on_device(np.unpackbits(on_host(array), bitorder=bitorder))  # type: ignore[call-overload]
+
+    def bincount(array: Any) -> DeviceArray:
+        assert array.ndim == 1
+        return on_device(np.bincount(on_host(array)))
+
+    cupy = ModuleType("cupy")
+    vars(cupy).update(
+        asarray=asarray,
+        asnumpy=lambda array: on_host(array).copy(),
+        arange=lambda stop: on_device(np.arange(stop)),
+        empty=lambda shape, dtype: on_device(np.full(shape, 77).astype(dtype)),
+        zeros=lambda shape, dtype: on_device(np.zeros(shape, dtype)),
+        zeros_like=lambda array: on_device(np.zeros_like(on_host(array))),
+        ascontiguousarray=lambda array: on_device(np.ascontiguousarray(on_host(array))),
+        count_nonzero=lambda array, axis: on_device(np.count_nonzero(on_host(array), axis=axis)),
+        packbits=packbits,
+        unpackbits=unpackbits,
+        bincount=bincount,
+        cuda=SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 1)),
+        get_default_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: freed.append("device")),
+        get_default_pinned_memory_pool=lambda: SimpleNamespace(
+            free_all_blocks=lambda: freed.append("pinned")
+        ),
+    )
+    return cupy
+
+
+def gaussian_filter1d(
+    source: Any, sigma: float, *, axis: int, output: Any, mode: str, truncate: float
+) -> None:
+    # CuPy sums in float32 unless its input is float64, which would not agree with SciPy.
+    assert source.dtype == np.float64
+    ndimage.gaussian_filter1d(
+        on_host(source), sigma, axis=axis, output=on_host(output), mode=mode, truncate=truncate
+    )
+
+
+def label(mask: Any, *, connectivity: int) -> DeviceArray:
+    structure = ndimage.generate_binary_structure(3, connectivity)
+    return on_device(ndimage.label(on_host(mask), structure)[0].astype(np.int32))
+
+
+@pytest.fixture
+def freed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Stand-ins for CuPy and cuCIM; the list tells which memory pools were emptied."""
+    emptied: list[str] = []
+    modules = {name: ModuleType(name) for name in ("cupyx", "cupyx.scipy", "cucim", "cucim.skimage")}
+    modules["cupy"] = make_cupy(emptied)
+    modules["cupyx.scipy.ndimage"] = ModuleType("cupyx.scipy.ndimage")
+    modules["cucim.skimage.measure"] = ModuleType("cucim.skimage.measure")
+    vars(modules["cupyx.scipy.ndimage"]).update(gaussian_filter1d=gaussian_filter1d)
+    vars(modules["cucim.skimage.measure"]).update(label=label)
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    cuda.why_unusable.cache_clear()
+    yield emptied
+    cuda.why_unusable.cache_clear()
+
+
+def volumes() -> Iterator[tuple[str, np.ndarray]]:
+    """Volumes of several dtypes, sizes and characters."""
+    rng = np.random.default_rng(11)
+    noise = rng.integers(0, 256, (20, 40, 70), dtype=np.uint8)
+    yield "noise", noise
+    yield "smooth", ndimage.gaussian_filter(noise.astype(np.float32), 3)
+    yield "float64", ndimage.gaussian_filter(noise.astype(np.float64), 2) * 1e-3 - 5
+    yield "int16", (noise.astype(np.int16) - 128) * 9
+    yield "big-endian", noise.astype(">u2")
+    yield "half", noise.astype(np.float16)
+    yield "flipped view", noise[::-1, :, ::-2]
+    yield "one slice", noise[:1]
+    yield "constant", np.full((9, 10, 11), 3, dtype=np.uint8)
+    plates = np.zeros((40, 60, 60), dtype=np.uint8)
+    plates[8:11, 5:25, 5:25] = plates[29:32, 35:55, 35:55] = 100
+    yield "tie", plates
+
+
+@pytest.mark.parametrize("name", [name for name, _ in volumes()])
+def test_on_stand_ins_it_answers_as_the_cpu_does(freed: list[str], name: str) -> None:
+    volume = dict(volumes())[name]
+    assert auto_prompt(volume, top=3, device="cuda") == auto_prompt(volume, top=3, device="cpu")
+    assert freed == ["device", "pinned"]
+
+
+def test_auto_takes_the_gpu_that_works(freed: list[str]) -> None:
+    assert select_backend("auto").name == "cuda"
+    assert select_backend("cuda").name == "cuda"
+
+
+def test_no_gpu_at_all(freed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["cupy"].cuda.runtime, "getDeviceCount", lambda: 0)
+    assert cuda.why_unusable() == "no NVIDIA GPU is visible"
+    assert select_backend("auto").name == "cpu"
+
+
+def test_a_broken_driver_is_told_in_one_line(freed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise RuntimeError("cudaErrorInsufficientDriver: driver too old\nmore")
+
+    monkeypatch.setattr(sys.modules["cupy"].cuda.runtime, "getDeviceCount", fail)
+    with pytest.raises(ValueError, match="driver too old") as refusal:
+        select_backend("cuda")
+    assert "\n" not in str(refusal.value)
+
+
+def test_cupy_that_is_not_installed_is_told(freed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(ValueError, match=r"cannot be imported.*lexor\[gpu\]"):
+        select_backend("cuda")
+
+
+def test_without_memory_on_the_gpu_the_cpu_answers(freed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(mask: Any, *, connectivity: int) -> None:
+        raise MemoryError("Out of memory allocating 1,024 bytes")
+
+    monkeypatch.setattr(sys.modules["cucim.skimage.measure"], "label", fail)
+    volume = dict(volumes())["noise"]
+    with pytest.warns(RuntimeWarning, match="Out of memory allocating"):
+        boxes = auto_prompt(volume, device="cuda")
+    assert boxes == auto_prompt(volume, device="cpu")
+    assert freed == ["device", "pinned"]
+
+
+@pytest.fixture
+def gpu() -> None:
+    reason = cuda.why_unusable()
+    if reason is not None:
+        pytest.skip(f"the GPU backend cannot run here: {reason}")
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("name", [name for name, _ in volumes()])
+def test_on_a_gpu_it_answers_as_the_cpu_does(name: str) -> None:
+    volume = dict(volumes())[name]
+    for parameters in (IntensityParameters(), IntensityParameters(sigma=1, closing_radius=2, margin=0)):
+        expected = auto_prompt(volume, top=5, device="cpu", parameters=parameters)
+        assert auto_prompt(volume, top=5, device="cuda", parameters=parameters) == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
+def test_on_a_gpu_it_answers_as_the_cpu_does_on_real_volumes(shared_data: Path) -> None:
+    for path in sorted([*shared_data.glob("val/*.npz"), *shared_data.glob("unlabelled/*.npz")]):
+        with np.load(path) as file:
+            volume = file["imgs"]
+        assert auto_prompt(volume, device="cuda") == auto_prompt(volume, device="cpu"), path.name

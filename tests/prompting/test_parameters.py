@@ -1,0 +1,53 @@
+"""The parameters of Algorithm 1: the paper's values, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lexor.prompting import IntensityParameters
+
+
+def test_defaults_are_the_papers() -> None:
+    assert dataclasses.asdict(IntensityParameters()) == {
+        "sigma": 2.0,
+        "low": 0.5,
+        "high": 2.0,
+        "closing_radius": 3,
+        "margin": 5,
+        "truncate": 4.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sigma", 0.0),
+        ("sigma", -1.0),
+        ("sigma", float("nan")),
+        ("sigma", "2"),
+        ("low", float("inf")),
+        ("low", 2.0),
+        ("high", 0.5),
+        ("high", True),
+        ("closing_radius", -1),
+        ("closing_radius", 2.5),
+        ("margin", -1),
+        ("margin", 5.0),
+        ("truncate", 0.0),
+    ],
+)
+def test_refuses_a_value_out_of_range_and_names_it(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=name) as refusal:
+        IntensityParameters(**{name: value})  # type: ignore[arg-type]
+    assert repr(value) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_takes_the_limits_and_numpy_numbers() -> None:
+    parameters = IntensityParameters(
+        sigma=np.float32(1.5), low=-3, high=-1, closing_radius=np.int64(0), margin=np.uint8(0)
+    )
+    assert (parameters.sigma, parameters.closing_radius, parameters.margin) == (1.5, 0, 0)

@@ -1,0 +1,141 @@
+"""The `boxes` key: what is read, repaired and refused."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from case_files import BOX, SHAPE, VOLUME, Hostile, objects, only_warning, read, zero_dimensional
+from lexor.case import Box
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"z_min": 3.7}, r"boxes\[1\]\.z_min is 3\.7, not a whole number; "),
+        ({"z_max": float("nan")}, r"boxes\[1\]\.z_max is nan, "),
+        ({"z_max": float("inf")}, r"boxes\[1\]\.z_max is inf, "),
+        ({"z_mid_x_min": None}, r"boxes\[1\]\.z_mid_x_min is None, "),
+        ({"z_mid_x_min": "5"}, r"boxes\[1\]\.z_mid_x_min is '5', "),
+        ({"z_mid_x_min": [5]}, r"boxes\[1\]\.z_mid_x_min is \[5\], "),
+        ({"z_mid_x_min": True}, r"boxes\[1\]\.z_mid_x_min is True, "),
+        ({"z_min": 8}, r"boxes\[1\]\.z_max is 7, below z_min 8; "),
+        ({"z_mid_y_max": 2}, r"boxes\[1\]\.z_mid_y_max is 2, below z_mid_y_min 3; "),
+        ({"z_mid_x_min": 30, "z_mid_x_max": 40}, r"boxes\[1\]\.z_mid_x_min is 30, so the box is outside "),
+        ({"z_mid_y_min": -9, "z_mid_y_max": -1}, r"boxes\[1\]\.z_mid_y_max is -1, so the box is outside "),
+        ({"z_min": 10**4400, "z_max": 10**4400}, r"boxes\[1\]\.z_min is <int>, so the box is outside "),
+    ],
+)
+def test_an_unusable_box_leaves_its_class_without_one(tmp_path: Path, change: dict[str, Any], reason: str):
+    case = read(tmp_path, boxes=objects(BOX, BOX | change, BOX))
+    good = Box.from_dict(BOX, SHAPE)
+    assert case.boxes == (good, None, good)
+    assert case.n_classes == 3
+    assert re.search(reason, only_warning(case))
+
+
+@pytest.mark.parametrize("key", [key for key in BOX if key != "z_mid"])
+def test_a_missing_bound(tmp_path: Path, key: str):
+    case = read(tmp_path, boxes=objects({name: value for name, value in BOX.items() if name != key}))
+    assert case.boxes == (None,)
+    assert f"boxes[0].{key} is missing; " in only_warning(case)
+
+
+@pytest.mark.parametrize("entry", [None, {}, 7, "box", [1, 2, 3, 4, 5, 6]])
+def test_an_entry_that_is_no_box(tmp_path: Path, entry: Any):
+    case = read(tmp_path, boxes=objects(BOX, entry))
+    assert case.boxes == (Box.from_dict(BOX, SHAPE), None)
+    assert "boxes[1]" in only_warning(case)
+
+
+def test_a_box_partly_outside_is_clipped_without_a_word(tmp_path: Path):
+    loose = BOX | {"z_min": -5, "z_mid": -1, "z_mid_x_max": 30, "z_mid_y_max": 999}
+    case = read(tmp_path, boxes=objects(loose))
+    assert case.boxes == (Box((0, 3, 5), (8, 20, 30), 0),)
+    assert case.warnings == ()
+
+
+def test_whole_floats_are_integers(tmp_path: Path):
+    case = read(tmp_path, boxes=objects({key: float(value) for key, value in BOX.items()}))
+    assert case.boxes == (Box.from_dict(BOX, SHAPE),)
+    assert case.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("z_mid", "used", "words"),
+    [
+        (9, 7, "z_mid is 9, outside z_min..z_max (2..7); the nearest slice"),
+        (-4, 2, "z_mid is -4, outside z_min..z_max (2..7); the nearest slice"),
+        (3.5, 4, "z_mid is 3.5, not a whole number; give voxel indices; the middle slice"),
+        (float("nan"), 4, "z_mid is nan, "),
+        (None, 4, "z_mid is None, "),
+    ],
+)
+def test_a_wrong_z_mid_is_put_right(tmp_path: Path, z_mid: Any, used: int, words: str):
+    case = read(tmp_path, boxes=objects(BOX | {"z_mid": z_mid}))
+    assert case.boxes == (Box((2, 3, 5), (8, 13, 26), used),)
+    assert f"boxes[0].{words}" in only_warning(case)
+
+
+def test_a_missing_z_mid_is_the_middle_of_what_is_inside(tmp_path: Path):
+    without = {key: value for key, value in BOX.items() if key != "z_mid"} | {"z_max": 40}
+    case = read(tmp_path, boxes=objects(without))
+    assert case.boxes == (Box((2, 3, 5), (10, 13, 26), 5),)
+    assert "boxes[0].z_mid is missing; the middle slice is used" in only_warning(case)
+
+
+@pytest.mark.parametrize("boxes_key", [zero_dimensional([BOX]), zero_dimensional(BOX), objects(BOX)])
+def test_ways_to_save_one_box(tmp_path: Path, boxes_key: np.ndarray):
+    case = read(tmp_path, boxes=boxes_key)
+    assert case.boxes == (Box.from_dict(BOX, SHAPE),)
+    assert case.warnings == ()
+
+
+@pytest.mark.parametrize("boxes_key", [np.array([]), objects(), zero_dimensional(None), zero_dimensional([])])
+def test_ways_to_save_no_box(tmp_path: Path, boxes_key: np.ndarray):
+    case = read(tmp_path, boxes=boxes_key)
+    assert case.boxes == ()
+    assert case.warnings == ()
+
+
+def test_rows_of_six_numbers_are_not_the_protocol(tmp_path: Path):
+    case = read(tmp_path, boxes=np.array([[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]]))
+    assert case.boxes == (None, None)
+    assert "boxes is a list of [1, 2, 3, 4, 5, 6], not of dicts; give one dict per class" in only_warning(
+        case
+    )
+
+
+@pytest.mark.parametrize(
+    "boxes_key", [np.arange(6), np.float64(3), np.array("text"), zero_dimensional((1, 2))]
+)
+def test_boxes_that_are_none_at_all(tmp_path: Path, boxes_key: np.ndarray):
+    case = read(tmp_path, boxes=boxes_key)
+    assert case.boxes == ()
+    assert "CT_case.npz: boxes is " in only_warning(case)
+
+
+def test_boxes_made_to_run_code_do_not(tmp_path: Path):
+    trace = tmp_path / "ran"
+    case = read(tmp_path, boxes=objects(BOX, Hostile(trace)))
+    assert not trace.exists()
+    assert np.array_equal(case.volume, VOLUME)
+    assert case.boxes == ()
+    assert "boxes cannot be read (it asks for 'posix.system'" in only_warning(case)
+    pickle.loads(pickle.dumps(Hostile(trace)))  # noqa: S301 - elsewhere it would have run
+    assert trace.exists()
+
+
+def test_too_many_classes_or_warnings_are_not_drowned_in(tmp_path: Path):
+    case = read(tmp_path, boxes=objects(*[BOX] * 1000, *[None] * 1000))
+    assert len(case.boxes) == 2000
+    assert len(case.warnings) == 51
+    assert case.warnings[-1] == "CT_case.npz: 950 more warnings are not shown; put these right first"
+    case = read(tmp_path, boxes=objects(*[None] * 65536))
+    assert case.boxes == ()
+    assert "boxes has 65,536 entries" in only_warning(case)

@@ -1,0 +1,27 @@
+"""What messages look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lexor._errors import Notes, shown
+
+
+def test_values_are_shown_short_and_on_one_line():
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in ("a\nb" * 1000, list(range(10**5)), 10**5000, deep, np.eye(3)):
+        assert len(shown(value)) < 200
+        assert "\n" not in shown(value)
+
+
+def test_notes_are_named_and_limited():
+    notes = Notes()
+    for index in range(Notes.limit + 7):
+        notes.append(f"line {index}")
+    lines = notes.lines("c.npz")
+    assert lines[0] == "c.npz: line 0"
+    assert lines[Notes.limit :] == ("c.npz: 7 more warnings are not shown; put these right first",)
