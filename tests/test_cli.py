@@ -70,7 +70,7 @@ def test_nothing_to_do_is_said(tmp_path: Path) -> None:
 def test_an_unknown_model_is_said(folders: tuple[Path, Path]) -> None:
     inputs, outputs = folders
     result = runner.invoke(app, ["predict", str(inputs), str(outputs), "--model", "resnet"])
-    assert result.exit_code != 0
+    assert result.exit_code == 2
     assert "resnet" in result.output
 
 

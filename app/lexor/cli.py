@@ -77,7 +77,8 @@ def predict(
     failed = 0
     try:
         sources = find_cases(inputs)
-        outcomes = predict_files(sources, outputs, lambda: _make_predictor(model, device), prompt.value, top)
+        predictor = _make_predictor(model, device)
+        outcomes = predict_files(sources, outputs, predictor, prompt.value, top)
         with progress(len(sources)) as advance:
             for outcome in outcomes:
                 for warning in outcome.warnings:
@@ -178,7 +179,7 @@ def demo(
 
     try:
         sources = write_demo_cases(folder / "inputs")
-        outcomes = list(predict_files(sources, folder / "outputs", lambda: _make_predictor(model, device)))
+        outcomes = list(predict_files(sources, folder / "outputs", _make_predictor(model, device)))
         for outcome in outcomes:
             typer.echo(outcome.summary())
         if any(outcome.error for outcome in outcomes):

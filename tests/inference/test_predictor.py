@@ -171,6 +171,27 @@ def test_out_of_memory_halves_the_batch(ball_case: Case, caplog: pytest.LogCaptu
     assert "batches of 2" in caplog.text
 
 
+class Starving(Threshold):
+    """Fails at its first prompt even alone, as a full GPU does."""
+
+    failed = False
+
+    def decode(self, encoding: Encoding, index: torch.Tensor, prompts: WindowPrompts) -> torch.Tensor:
+        if not self.failed:
+            self.failed = True
+            raise torch.cuda.OutOfMemoryError("pretended")
+        return super().decode(encoding, index, prompts)
+
+
+def test_out_of_memory_at_one_prompt_goes_on_with_the_cpu(
+    ball_case: Case, caplog: pytest.LogCaptureFixture
+) -> None:
+    predictor = Predictor(Starving(), "cpu", batch=1, zoom_in=None)
+    assert predictor.predict(ball_case)[12, 22, 25] == 1
+    assert predictor.runner.device.type == "cpu"
+    assert "going on with the CPU" in caplog.text
+
+
 def test_real_volumes_beat_the_ellipsoid(light: Predictor, shared_data: Path) -> None:
     """On every third case of val, with boxes loosened as the challenge's are."""
     sources = sorted((shared_data / "val").glob("*.npz"))[::3]

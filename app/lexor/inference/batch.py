@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def find_cases(inputs: Path) -> list[Path]:
 def predict_files(
     sources: list[Path],
     outputs: Path,
-    predictor: Callable[[], Predictor],
+    predictor: Predictor,
     prompt: PromptMode = "given",
     top: int = 1,
 ) -> Iterator[Outcome]:
@@ -78,11 +78,10 @@ def predict_files(
     Args:
         sources: challenge .npz files.
         outputs: folder for the answers, made if missing. A stale answer of a failed case is removed.
-        predictor: makes the predictor when the first case needs it.
+        predictor: answers them.
         prompt, top: see `Predictor.segment`.
     """
     outputs.mkdir(parents=True, exist_ok=True)
-    ready: Predictor | None = None
     for source in sources:
         began = time.perf_counter()
         output = outputs / f"{source.stem}.npz"
@@ -91,13 +90,12 @@ def predict_files(
         error: str | None = None
         try:
             case = read_case(source)
-            ready = ready or predictor()
-            prediction = ready.segment(case, prompt, top)
-            write_segmentation(output, prediction.labels)
+            prediction = predictor.segment(case, prompt, top)
+            write_segmentation(output, prediction.labels, len(prediction.targets))
         except (CaseError, OSError) as problem:
             error = str(problem)
-        except (RuntimeError, MemoryError, ArithmeticError, ValueError, IndexError) as problem:
-            # A bug or a lack of memory in one case must not cost the answers of the others.
+        except Exception as problem:
+            # Whatever it is, a bug or a lack of memory: it must not cost the answers of the others.
             error = f"{source.name}: {type(problem).__name__}: {problem}"
         if error is not None:
             # An old answer would be scored as if it were this run's.

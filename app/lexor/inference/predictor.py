@@ -140,7 +140,7 @@ class Predictor:
             if known is not None:
                 previous = known[target.index].read(view)
             elif target.previous is not None:
-                mask = torch.from_numpy(target.previous)[None]
+                mask = torch.from_numpy(target.previous == target.index)[None]
                 previous = (view.read(mask) * 2 - 1) * HARD_MASK
             looks.append(Look(view, target, previous))
         answers = {}

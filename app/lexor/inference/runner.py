@@ -141,7 +141,9 @@ class Runner:
             windows = None
         else:
             windows = torch.stack([normalise(view.read(volume)) for view in views]).to(self.device)
-        with autocast:
+        # The same answer each time: no kernel chosen by a race, none that adds in a random order.
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+        with autocast, exact:
             if windows is not None:
                 encoding = self.model.encode(windows)
             output = self.model.decode(encoding, index, prompts)

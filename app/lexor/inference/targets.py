@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy import ndimage
 
 from lexor.case import Box, Case, Clicks
 from lexor.inference.views import Triple
@@ -27,7 +29,7 @@ class Target:
         index: its label in the output, from 1.
         box: the box it was given or that was found for it, None where only clicks or a mask point at it.
         clicks: corrective clicks, oldest first.
-        previous: (D, H, W) boolean mask of the last answer, None where there is none or it is empty.
+        previous: (D, H, W) labels of the last answer, shared by all targets; None where this one is not in it.
         lower, upper: the region to look around, in voxel edges.
         source: what located it.
     """
@@ -44,16 +46,6 @@ class Target:
     def exact_z(self) -> bool:
         """Whether the box's z range holds the whole object, as the challenge's boxes do by construction."""
         return self.box is not None and self.source == "box"
-
-
-def _extent(mask: np.ndarray) -> tuple[Triple, Triple]:
-    low, high = [], []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        low.append(float(hit[0]))
-        high.append(float(hit[-1] + 1))
-    return (low[0], low[1], low[2]), (high[0], high[1], high[2])
 
 
 def _union(regions: list[tuple[Triple, Triple]]) -> tuple[Triple, Triple]:
@@ -87,8 +79,16 @@ def _target(index: int, box: Box, source: Source) -> Target:
     return Target(index, box, Clicks((), ()), None, _floats(box.lower), _floats(box.upper), source)
 
 
-def _floats(corner: tuple[int, int, int]) -> Triple:
+def _floats(corner: Sequence[int]) -> Triple:
     return float(corner[0]), float(corner[1]), float(corner[2])
+
+
+def _extents(case: Case) -> list[tuple[slice, slice, slice] | None]:
+    """Where each class was in the last answer, in one pass over it."""
+    if case.previous is None:
+        return [None] * case.n_classes
+    found: list[tuple[slice, slice, slice] | None] = ndimage.find_objects(case.previous, case.n_classes)
+    return found
 
 
 def resolve_targets(
@@ -107,16 +107,17 @@ def resolve_targets(
         return [_target(i, box, "automatic") for i, box in enumerate(found, start=1)], []
     shape = case.volume.shape
     volume_shape = (shape[0], shape[1], shape[2])
+    extents = _extents(case)
     targets: list[Target] = []
     missing: list[int] = []
     for index in range(1, case.n_classes + 1):
         box = case.boxes[index - 1] if index <= len(case.boxes) else None
         clicks = case.clicks[index - 1] if index <= len(case.clicks) else Clicks((), ())
-        mask = case.previous == index if case.previous is not None else None
-        previous = mask if mask is not None and mask.any() else None
+        extent = extents[index - 1]
+        previous = case.previous if extent is not None else None
         regions = [] if box is None else [(_floats(box.lower), _floats(box.upper))]
-        if previous is not None:
-            regions.append(_extent(previous))
+        if extent is not None:
+            regions.append((_floats([s.start for s in extent]), _floats([s.stop for s in extent])))
         if regions:
             source: Source = "box" if box is not None else "previous"
             lower, upper = _union(regions + click_voxels(clicks))

@@ -1,0 +1,45 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lexor.case import Case, CaseError, write_case
+from lexor.inference.batch import find_cases, predict_files
+from lexor.inference.predictor import Prediction
+from lexor.inference.targets import resolve_targets
+
+
+class Fragile:
+    """Answers every case but those whose name says otherwise."""
+
+    def segment(self, case: Case, prompt: str, top: int) -> Prediction:
+        if "boom" in case.name:
+            raise KeyError("a bug")
+        labels = np.zeros(case.volume.shape, np.uint8)
+        return Prediction(labels, tuple(resolve_targets(case)[0]), (), 0.0)
+
+
+def test_a_bug_in_one_case_does_not_cost_the_others(tmp_path: Path, ball_case: Case) -> None:
+    outputs = tmp_path / "out"
+    outputs.mkdir()
+    for name in ("CT_a", "CT_boom", "CT_c"):
+        write_case(tmp_path / f"{name}.npz", replace(ball_case, name=name))
+        (outputs / f"{name}.npz").write_bytes(b"stale")
+    outcomes = list(predict_files(find_cases(tmp_path), outputs, Fragile()))
+    assert [o.error is None for o in outcomes] == [True, False, True]
+    assert "CT_boom.npz: FAILED: " in outcomes[1].summary()
+    assert "KeyError" in outcomes[1].summary()
+    assert sorted(p.name for p in outputs.iterdir()) == ["CT_a.npz", "CT_c.npz"]
+    assert np.load(outputs / "CT_c.npz")["segs"].shape == ball_case.volume.shape
+
+
+def test_files_that_vanish_or_hide(tmp_path: Path, ball_case: Case) -> None:
+    write_case(tmp_path / "CT_a.npz", ball_case)
+    (tmp_path / ".CT_partial.npz").write_bytes(b"")
+    assert find_cases(tmp_path) == [tmp_path / "CT_a.npz"]
+    assert find_cases(tmp_path / "CT_a.npz") == [tmp_path / "CT_a.npz"]
+    with pytest.raises(CaseError, match="no such file"):
+        find_cases(tmp_path / "none")
+    gone = list(predict_files([tmp_path / "gone.npz"], tmp_path / "out", Fragile()))
+    assert gone[0].error is not None
