@@ -76,7 +76,7 @@ class LightSegmenter(Segmenter):
 
     zoom_out = "object"
 
-    def __init__(self, encoder: str = "mobilenet3d", window: tuple[int, int, int] = (32, 64, 64)) -> None:
+    def __init__(self, encoder: str = "mobilenet3d", window: tuple[int, int, int] = (24, 48, 48)) -> None:
         super().__init__()
         self.window = window
         self.encoder = build_encoder(encoder, in_channels=1 + prompt_maps.CHANNELS)

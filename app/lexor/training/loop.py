@@ -48,11 +48,11 @@ class Settings:
     rate: float = 2e-3
     real: float = 0.4
     seed: int = 0
-    # The second window takes over after this share of the budget.
-    windows: tuple[Shape, Shape] = ((24, 48, 48), (32, 64, 64))
-    switch: float = 0.55
+    window: Shape = (24, 48, 48)
     warmup_steps: int = 200
     average: float = 0.998
+    # Synthetic scenes made before the first step.
+    scenes: int = 40
 
 
 class SubjectPool:
@@ -146,13 +146,13 @@ def run(rank: int, settings: Settings, rendezvous: str) -> None:
             net.load_state_dict({k: v.float() for k, v in load_file(settings.start).items()})
     rng = np.random.default_rng([settings.seed, rank, step])
     pool = SubjectPool(settings.data, settings.real, rng)
-    for _ in range(40):
+    for _ in range(settings.scenes):
         pool.renew()
     mix = Mix()
     began, budget = time.monotonic() - spent, settings.minutes * 60
     shown, kept, losses, scores = step, time.monotonic(), [], []
     while True:
-        # All processes leave the loop, and change the window, at the same step.
+        # All processes leave the loop at the same step.
         clock = torch.tensor([time.monotonic() - began])
         dist.broadcast(clock, 0)
         elapsed = float(clock)
@@ -162,13 +162,12 @@ def run(rank: int, settings: Settings, rendezvous: str) -> None:
             kept = time.monotonic()
         if fraction >= 1:
             break
-        window = settings.windows[fraction >= settings.switch]
         warm = min(1.0, (step + 1) / settings.warmup_steps)
         for group in optimiser.param_groups:
             group["lr"] = settings.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * fraction)) / 2)
         if step % 2 == 0:
             pool.renew()
-        image, target, prompts = collate([pool.draw(window, mix) for _ in range(settings.batch)])
+        image, target, prompts = collate([pool.draw(settings.window, mix) for _ in range(settings.batch)])
         loss, score = trainable(image, prompts, target)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -185,7 +184,6 @@ def run(rank: int, settings: Settings, rendezvous: str) -> None:
             row = [
                 step,
                 round(elapsed),
-                window[2],
                 round(float(np.mean(losses)), 4),
                 round(float(np.mean(scores)), 4),
             ]
@@ -227,7 +225,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="weights (.safetensors) to start from")
     parser.add_argument("--rate", type=float, default=Settings.rate)
     parser.add_argument("--real", type=float, default=Settings.real, help="share of real samples")
-    parser.add_argument("--switch", type=float, default=Settings.switch)
+    parser.add_argument("--scenes", type=int, default=Settings.scenes, help="made before the first step")
     parser.add_argument("--seed", type=int, default=0)
     settings = Settings(**vars(parser.parse_args()))
     settings.out.mkdir(parents=True, exist_ok=True)

@@ -32,11 +32,11 @@ class Subject:
 class Mix:
     """Shares of the kinds of sample; what is left is the plain box."""
 
-    zoom_in: float = 0.12
-    clicks: float = 0.2
+    zoom_in: float = 0.1
+    clicks: float = 0.15
     # Of the samples with clicks, how many have no box.
     no_box: float = 0.35
-    other_axes: float = 0.15
+    other_axes: float = 0.1
 
 
 @dataclass
