@@ -31,13 +31,14 @@ class ZoomIn:
     """When and how finely the second look is taken.
 
     Attributes:
-        gain: it is taken where the first look's step exceeds the finest one by this factor on some axis.
+        gain: it is taken where the first look's step exceeds the finest one by this factor on some axis;
+            None: by the model's own `zoom_gain`.
         windows: at most this many windows a target; more, and the step grows until they fit.
         margin: logits nearer to 0 than this count as undecided; only windows that hold such voxels, or both
             sides of the surface, are looked at again.
     """
 
-    gain: float = 1.3
+    gain: float | None = None
     windows: int = 24
     margin: float = 1.0
 
@@ -156,10 +157,11 @@ class Predictor:
         shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
         looks: list[Look] = []
         steps: dict[int, Triple] = {}
+        gain = self.runner.model.zoom_gain if zoom.gain is None else zoom.gain
         for target in targets:
             answer = answers[target.index]
             region = answer.extent(-zoom.margin)
-            if region is None or max(answer.step) < zoom.gain:
+            if region is None or max(answer.step) < gain:
                 continue
             views, step = self._fine_views(region, answer, zoom, shape)
             steps[target.index] = step

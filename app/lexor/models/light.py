@@ -75,6 +75,8 @@ class LightSegmenter(Segmenter):
     """
 
     zoom_out = "object"
+    # Measured on data/val with the first weights, macro DSC: never .7505, from 4 on .7500, from 1.3 on .7427.
+    zoom_gain = 4.0
 
     def __init__(self, encoder: str = "mobilenet3d", window: tuple[int, int, int] = (24, 48, 48)) -> None:
         super().__init__()

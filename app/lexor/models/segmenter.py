@@ -26,10 +26,12 @@ class Segmenter(nn.Module, ABC):
     Attributes:
         window: (d, h, w) it was made for.
         zoom_out: what its first look spans: the whole "volume", or the "object" its prompt points at.
+        zoom_gain: a second, finer look pays once a voxel of the first spans this many of the finest.
     """
 
     window: tuple[int, int, int]
     zoom_out: Literal["volume", "object"]
+    zoom_gain: float = 1.3
 
     @abstractmethod
     def encode(self, image: Float[Tensor, "W 1 d h w"]) -> Encoding:

@@ -28,14 +28,14 @@ def _case(name: str, image: np.ndarray, spacing: tuple[float, float, float]) -> 
 
 
 def ct_like() -> Case:
-    """A body with fat, two dark lungs' bases, a spine and one bright contrast-filled organ."""
+    """A body that fills the field of view, with a lung's base, a spine and one bright, contrast-filled organ."""
     rng = np.random.default_rng(1)
     image = np.zeros(SHAPE)
-    image[_ellipsoid((24, 64, 64), (200, 46, 58))] = 70
-    image[_ellipsoid((24, 64, 64), (200, 40, 52))] = 105
-    image[_ellipsoid((24, 92, 64), (200, 7, 8))] = 240
-    image[_ellipsoid((8, 52, 34), (12, 14, 12))] = 15
-    image[_ellipsoid((24, 58, 82), (15, 18, 20))] = 160
+    image[_ellipsoid((24, 64, 64), (200, 62, 72))] = 70
+    image[_ellipsoid((24, 64, 64), (200, 57, 67))] = 95
+    image[_ellipsoid((24, 100, 64), (200, 7, 8))] = 240
+    image[_ellipsoid((8, 46, 30), (14, 20, 16))] = 15
+    image[_ellipsoid((24, 58, 84), (15, 22, 24))] = 150
     image = ndimage.gaussian_filter(image, 0.8) + rng.normal(0, 6, SHAPE)
     return _case("CT_demo", image, (3.0, 1.5, 1.5))
 
@@ -44,9 +44,9 @@ def pet_like() -> Case:
     """Faint tissue with one broad and one small spot of uptake."""
     rng = np.random.default_rng(2)
     image = np.zeros(SHAPE)
-    image[_ellipsoid((24, 64, 64), (60, 46, 56))] = 25
+    image[_ellipsoid((24, 64, 64), (60, 50, 58))] = 14
     image[_ellipsoid((22, 56, 52), (10, 13, 15))] = 200
-    image[_ellipsoid((34, 78, 84), (4, 5, 5))] = 160
+    image[_ellipsoid((34, 84, 88), (4, 5, 5))] = 160
     image = ndimage.gaussian_filter(image, (1.5, 2, 2))
     return _case("PET_demo", image + rng.normal(0, 3, SHAPE) * np.sqrt(image / 60 + 0.1), (4.0, 3.0, 3.0))
 
