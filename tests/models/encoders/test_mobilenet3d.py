@@ -34,7 +34,7 @@ def test_instance_norm_and_its_gradient_equal_torchs(
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
     data, grad = torch.randn(3, 8, 4, 6, 5), torch.randn(3, 8, 4, 6, 5)
-    x = data.contiguous(memory_format=x_layout).requires_grad_()
+    x = data.clone(memory_format=x_layout).requires_grad_()
     out = norm(x)
     out.backward(grad.contiguous(memory_format=grad_layout))
     reference = data.clone().requires_grad_()
