@@ -115,8 +115,3 @@ def read_segmentation(path: Path) -> np.ndarray:
     """The `segs` of an answer, read as the evaluator's environment could: no pickle."""
     with np.load(path, allow_pickle=False) as file:
         return np.asarray(file["segs"])
-
-
-def dice(truth: np.ndarray, answer: np.ndarray) -> float:
-    """Overlap of two masks, 0..1."""
-    return 2 * float((truth & answer).sum()) / float(truth.sum() + answer.sum())

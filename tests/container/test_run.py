@@ -13,13 +13,13 @@ from harness import (
     SHAPE,
     Lexor,
     balls,
-    dice,
     read_segmentation,
     write_balls,
 )
 
 from lexor.case import read_case
 from lexor.evaluation.baselines import filled_box
+from lexor.evaluation.metrics import dice
 
 pytestmark = pytest.mark.container
 

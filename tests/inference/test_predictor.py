@@ -141,6 +141,23 @@ def test_zoom_in_sharpens_and_shares_windows() -> None:
     assert sum(fine_model.batches) - 2 == 2 * (fine_model.encoded - 1), "each window serves both prompts"
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 4, 5])
+def test_each_window_is_encoded_once_whatever_the_batch(batch: int) -> None:
+    volume = np.random.default_rng(0).integers(0, 255, (16, 64, 64), dtype=np.uint8)
+    boxes = (Box((2, 10, 10), (14, 50, 50), 8),) * 3
+    model = Threshold("volume")
+    looked_at: list[int] = []
+    for one in (1, batch):
+        model.encoded, model.batches = 0, []
+        Predictor(model, "cpu", batch=one, zoom_in=ZoomIn(windows=400)).predict(
+            Case("CT", volume, None, boxes, (), None, ())
+        )
+        looked_at.append(sum(model.batches))
+        assert max(model.batches) <= one
+        assert model.encoded == sum(model.batches) // 3, "three prompts look through every window"
+    assert looked_at[0] == looked_at[1] > 3
+
+
 def test_the_second_look_has_a_bounded_number_of_windows() -> None:
     volume = np.random.default_rng(0).integers(0, 255, (16, 128, 128), dtype=np.uint8)
     model = Threshold("volume")

@@ -83,6 +83,21 @@ def prompts_of(looks: Sequence[Look], device: torch.device) -> WindowPrompts:
     return WindowPrompts.build(boxes, points, labels, z_mid=z_mid, previous=previous).to(device)
 
 
+def _next_chunk(looks: Sequence[Look], batch: int, cache: _Cache) -> list[Look]:
+    """At most `batch` looks from the front, so cut that no view is ever encoded in two chunks.
+
+    A chunk holds whole groups of one view, or a part of a single group, whose encoding is then in the cache for
+    the rest of it. `looks` may hold one more than fits, to tell whether the last group ends.
+    """
+    chunk = list(looks[:batch])
+    first, last = chunk[0].view, chunk[-1].view
+    if cache is not None and cache[0] == first:
+        return [look for look in chunk if look.view == first]
+    if len(looks) > batch and looks[batch].view == last != first:
+        return [look for look in chunk if look.view != last]
+    return chunk
+
+
 class Runner:
     """A segmenter on a device, answering looks at one volume after another.
 
@@ -110,7 +125,7 @@ class Runner:
         done = 0
         cache: _Cache = None
         while done < len(looks):
-            chunk = looks[done : done + self.batch]
+            chunk = _next_chunk(looks[done : done + self.batch + 1], self.batch, cache)
             try:
                 answers, cache = self._run(volume, chunk, cache)
             except torch.cuda.OutOfMemoryError:
