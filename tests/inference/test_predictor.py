@@ -11,7 +11,7 @@ from lexor.evaluation.metrics import dice
 from lexor.evaluation.tables import modality_means
 from lexor.inference.predictor import Predictor, ZoomIn
 from lexor.models.prompts import WindowPrompts
-from lexor.models.segmenter import Encoding, Segmenter
+from lexor.models.segmenter import Encoding, Masks, Segmenter
 
 
 class Threshold(Segmenter):
@@ -29,9 +29,9 @@ class Threshold(Segmenter):
         self.encoded += len(image)
         return Encoding((image,), tuple(image.shape[2:]))
 
-    def decode(self, encoding: Encoding, index: torch.Tensor, prompts: WindowPrompts) -> torch.Tensor:
+    def masks(self, encoding: Encoding, index: torch.Tensor, prompts: WindowPrompts) -> Masks:
         self.batches.append(len(index))
-        return encoding.features[0][index] * 3 - 1
+        return Masks(encoding.features[0][index] * 3 - 1, torch.zeros(len(index)))
 
 
 @pytest.fixture(scope="module")
@@ -172,10 +172,10 @@ class Hungry(Threshold):
 
     limit = 2
 
-    def decode(self, encoding: Encoding, index: torch.Tensor, prompts: WindowPrompts) -> torch.Tensor:
+    def masks(self, encoding: Encoding, index: torch.Tensor, prompts: WindowPrompts) -> Masks:
         if len(index) > self.limit:
             raise torch.cuda.OutOfMemoryError("pretended")
-        return super().decode(encoding, index, prompts)
+        return super().masks(encoding, index, prompts)
 
 
 def test_out_of_memory_halves_the_batch(ball_case: Case, caplog: pytest.LogCaptureFixture) -> None:
@@ -193,11 +193,11 @@ class Starving(Threshold):
 
     failed = False
 
-    def decode(self, encoding: Encoding, index: torch.Tensor, prompts: WindowPrompts) -> torch.Tensor:
+    def masks(self, encoding: Encoding, index: torch.Tensor, prompts: WindowPrompts) -> Masks:
         if not self.failed:
             self.failed = True
             raise torch.cuda.OutOfMemoryError("pretended")
-        return super().decode(encoding, index, prompts)
+        return super().masks(encoding, index, prompts)
 
 
 def test_out_of_memory_at_one_prompt_goes_on_with_the_cpu(

@@ -7,19 +7,19 @@ import torch
 
 from lexor.case import Case, write_case
 from lexor.models.factory import create_model
-from lexor.models.light import LightOutput
+from lexor.models.segmenter import Masks
 from lexor.training.loop import loss_of
 
 
 def test_the_loss_prefers_the_truth() -> None:
     target = torch.zeros(2, 1, 4, 8, 8)
     target[:, :, 1:3, 2:6, 2:6] = 1
-    right, score = loss_of(LightOutput(target * 12 - 6, torch.full((2,), 6.0)), target)
-    wrong, bad = loss_of(LightOutput(6 - target * 12, torch.full((2,), 6.0)), target)
+    right, score = loss_of(Masks(target * 12 - 6, torch.full((2,), 6.0)), target)
+    wrong, bad = loss_of(Masks(6 - target * 12, torch.full((2,), 6.0)), target)
     assert float(right) < 0.1 < 1 < float(wrong)
     torch.testing.assert_close(score, torch.ones(2))
     assert float(bad.max()) < 0.05
-    unsure, _ = loss_of(LightOutput(target * 12 - 6, torch.full((2,), -6.0)), target)
+    unsure, _ = loss_of(Masks(target * 12 - 6, torch.full((2,), -6.0)), target)
     assert float(unsure) > float(right), "a right answer that says it is bad costs more"
 
 

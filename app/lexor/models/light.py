@@ -7,8 +7,6 @@ decoder dense prompts and fine features (design/training-findings.md).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -18,19 +16,11 @@ from lexor.models import prompt_maps
 from lexor.models.encoders import build_encoder
 from lexor.models.encoders.mobilenet3d import InstanceNorm
 from lexor.models.prompts import WindowPrompts
-from lexor.models.segmenter import Encoding, Segmenter
+from lexor.models.segmenter import Encoding, Masks, Segmenter
 
 DECODER_WIDTHS = (32, 48, 96, 160)
 PROTOTYPE_WIDTH = 16
 SUBPIXEL = (1, 2, 2)
-
-
-@dataclass
-class LightOutput:
-    """Logits (P, 1, d, h, w) and predicted overlap with the truth, as logits (P,)."""
-
-    logits: Tensor
-    quality: Tensor
 
 
 class Fuse(nn.Module):
@@ -107,14 +97,12 @@ class LightSegmenter(Segmenter):
         """Keeps the windows as they are: this family's encoder needs the prompts."""
         return Encoding((image,), (image.shape[2], image.shape[3], image.shape[4]))
 
-    def decode(
-        self, encoding: Encoding, index: Int[Tensor, " P"], prompts: WindowPrompts
-    ) -> Float[Tensor, "P 1 d h w"]:
-        """Logits of P prompts, prompt i in window index[i]."""
-        output: LightOutput = self(encoding.features[0][index], prompts)
-        return output.logits
+    def masks(self, encoding: Encoding, index: Int[Tensor, " P"], prompts: WindowPrompts) -> Masks:
+        """Answers to P prompts, prompt i in window index[i]."""
+        masks: Masks = self(encoding.features[0][index], prompts)
+        return masks
 
-    def forward(self, image: Float[Tensor, "P 1 d h w"], prompts: WindowPrompts) -> LightOutput:
+    def forward(self, image: Float[Tensor, "P 1 d h w"], prompts: WindowPrompts) -> Masks:
         """Logits and quality of each prompt in its own window (normalised image, float32)."""
         shape = image.shape[2:]
         maps, start = prompt_maps.prompt_maps(image[:, 0], prompts)
@@ -139,4 +127,4 @@ class LightSegmenter(Segmenter):
         residual = residual[:, : shape[0], : shape[1], : shape[2]]
         logits = residual + torch.einsum("k,bkdhw->bdhw", self.start, start)
         quality = self.quality(torch.cat([pooled, x.float().mean((2, 3, 4))], 1))[:, 0]
-        return LightOutput(logits[:, None], quality)
+        return Masks(logits[:, None], quality)

@@ -20,6 +20,14 @@ class Encoding:
     shape: tuple[int, int, int]
 
 
+@dataclass(frozen=True)
+class Masks:
+    """P answers: logits (P, 1, d, h, w), float32, and the predicted overlap with the truth, as logits (P,)."""
+
+    logits: Tensor
+    quality: Tensor
+
+
 class Segmenter(nn.Module, ABC):
     """A promptable model of a window.
 
@@ -38,7 +46,11 @@ class Segmenter(nn.Module, ABC):
         """Features of normalised windows, computed once and shared by all prompts."""
 
     @abstractmethod
+    def masks(self, encoding: Encoding, index: Int[Tensor, " P"], prompts: WindowPrompts) -> Masks:
+        """Answers to P prompts, prompt i in window index[i]; prompts do not influence one another."""
+
     def decode(
         self, encoding: Encoding, index: Int[Tensor, " P"], prompts: WindowPrompts
     ) -> Float[Tensor, "P 1 d h w"]:
-        """Logits of P prompts, prompt i in window index[i]; prompts do not influence one another."""
+        """The logits of `masks`."""
+        return self.masks(encoding, index, prompts).logits

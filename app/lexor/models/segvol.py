@@ -14,7 +14,7 @@ from lexor.models.encoders.vit import WINDOW
 from lexor.models.mask_decoder import MaskDecoder
 from lexor.models.prompt_encoder import PromptEncoder, Shape
 from lexor.models.prompts import WindowPrompts
-from lexor.models.segmenter import Encoding, Segmenter
+from lexor.models.segmenter import Encoding, Masks, Segmenter
 from lexor.models.transformer import TwoWayTransformer
 
 
@@ -62,10 +62,8 @@ class SegVolSegmenter(Segmenter):
         """Features of normalised windows; the only thing here that depends on the image."""
         return Encoding((self.image_encoder(image)[-1],), (image.shape[2], image.shape[3], image.shape[4]))
 
-    def decode(
-        self, encoding: Encoding, index: Int[Tensor, " P"], prompts: WindowPrompts
-    ) -> Float[Tensor, "P 1 d h w"]:
-        """Logits, float32, of P prompts, prompt i in window index[i].
+    def masks(self, encoding: Encoding, index: Int[Tensor, " P"], prompts: WindowPrompts) -> Masks:
+        """Answers to P prompts, prompt i in window index[i].
 
         Boxes are cut to the window, points outside of it are left out. `z_mid` is not used: tokens tell no
         more of a box than its corners. A published model leaves `previous` out too.
@@ -102,15 +100,16 @@ class SegVolSegmenter(Segmenter):
             labels.to(device, torch.int64),
         )
         encoding = self.encode(image)
-        return self._decode(encoding.features[0], encoding.shape, prompts, padding_tokens=True)
+        return self._decode(encoding.features[0], encoding.shape, prompts, padding_tokens=True).logits
 
     def _decode(
         self, features: Tensor, window: Shape, prompts: WindowPrompts, *, padding_tokens: bool
-    ) -> Float[Tensor, "P 1 d h w"]:
+    ) -> Masks:
         grid = (features.shape[2], features.shape[3], features.shape[4])
         tokens = self.prompt_encoder(prompts, window, grid, padding_tokens=padding_tokens)
         masks = self.mask_decoder(features, self.prompt_encoder.dense_position(grid), tokens)
-        return F.interpolate(masks.logits.float(), size=window, mode="trilinear", align_corners=False)
+        logits = F.interpolate(masks.logits.float(), size=window, mode="trilinear", align_corners=False)
+        return Masks(logits, masks.quality.float())
 
 
 def build_segvol(encoder: str = "vit_b", *, published: bool = False) -> SegVolSegmenter:

@@ -29,8 +29,9 @@ from torch.multiprocessing.spawn import spawn
 from lexor.case import read_case, read_labels
 from lexor.inference.framing import in_plane_ratio
 from lexor.inference.views import Shape
-from lexor.models.light import LightOutput, LightSegmenter
+from lexor.models.light import LightSegmenter
 from lexor.models.prompts import WindowPrompts
+from lexor.models.segmenter import Masks
 from lexor.training.samples import Mix, Sample, Subject, collate, make_sample
 from lexor.training.synthetic import make_scene
 
@@ -93,7 +94,7 @@ class SubjectPool:
                 return sample
 
 
-def loss_of(output: LightOutput, target: Tensor) -> tuple[Tensor, Tensor]:
+def loss_of(output: Masks, target: Tensor) -> tuple[Tensor, Tensor]:
     """Dice + binary cross-entropy + quality; and the soft Dice of each sample, detached."""
     logits = output.logits.float()
     probability = torch.sigmoid(logits)
