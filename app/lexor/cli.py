@@ -37,6 +37,15 @@ class Prompt(StrEnum):
     AUTO = "auto"
 
 
+class By(StrEnum):
+    """Which tables `evaluate` prints."""
+
+    MODALITY = "modality"
+    STRATUM = "stratum"
+    SOURCE = "source"
+    ALL = "all"
+
+
 ModelOption = Annotated[str, typer.Option("--model", help="A model of `lexor models`.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="auto: the GPU where there is one.")]
 PromptOption = Annotated[
@@ -51,10 +60,10 @@ def _fail(message: object) -> typer.Exit:
     return typer.Exit(2)
 
 
-def _make_predictor(model: str, device: Device) -> Predictor:
+def _make_predictor(model: str, device: Device, weights: Path | None = None) -> Predictor:
     from lexor.inference.predictor import Predictor
 
-    return Predictor(model=model, device=device.value)
+    return Predictor(model=model, device=device.value, weights=weights)
 
 
 @app.command()
@@ -138,30 +147,48 @@ def evaluate(
     inputs: Annotated[Path, typer.Argument(help="Folder of challenge .npz files with `gts`.")],
     model: ModelOption = "mobilenet3d",
     device: DeviceOption = Device.AUTO,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="A .safetensors file instead of the bundled weights.")
+    ] = None,
+    sources: Annotated[
+        str | None, typer.Option("--sources", help="Only these, e.g. CT_openkbp,US_deepreg; else all.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many cases of each source.")
+    ] = None,
+    by: Annotated[By, typer.Option("--by", help="Which tables to print.")] = By.MODALITY,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write a row per label.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the boxes' loosening.")] = 7,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", help="Write the means, as a weights' card holds them.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the boxes' loosening, and of what --limit draws.")] = 7,
 ) -> None:
     """Score boxes loosened by the challenge's law: the model beside three answers that need none."""
     from lexor.case import CaseError
-    from lexor.evaluation.boxes import evaluate_boxes
-    from lexor.evaluation.tables import modality_table, write_rows
+    from lexor.evaluation.boxes import choose_cases, evaluate_boxes
+    from lexor.evaluation.tables import scores_of, tables_of, write_rows
     from lexor.inference.batch import find_cases
     from lexor.models.checkpoints import WeightsError
     from lexor.viewing.console import progress
 
+    wanted = [name.strip() for name in (sources or "").split(",") if name.strip()]
     try:
-        sources = find_cases(inputs)
-        predictor = _make_predictor(model, device)
+        found = find_cases(inputs)
+        chosen = choose_cases(found, wanted, limit, seed)
+        predictor = _make_predictor(model, device, weights)
         rows = []
-        with progress(len(sources)) as advance:
-            for result in evaluate_boxes(sources, predictor, seed=seed):
+        with progress(len(chosen)) as advance:
+            for result in evaluate_boxes(found, predictor, seed, chosen):
                 rows += result.rows
                 advance(result.summary())
         if csv is not None:
             write_rows(csv, rows)
-    except (CaseError, WeightsError, ValueError, OSError) as problem:
+        if as_json is not None:
+            as_json.write_text(json.dumps(scores_of(rows), indent=2) + "\n", encoding="utf-8")
+    except (CaseError, WeightsError, ValueError, OSError, ImportError) as problem:
         raise _fail(problem) from None
-    typer.echo(modality_table(rows))
+    for table in tables_of(rows, by.value):
+        typer.echo(f"\n{table}")
 
 
 @app.command()

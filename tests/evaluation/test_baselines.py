@@ -3,7 +3,6 @@ import pytest
 
 from lexor.case import Box
 from lexor.evaluation.baselines import filled_box, inscribed_ellipsoid, otsu_in_box
-from lexor.evaluation.metrics import dice
 
 BOX = Box((2, 4, 6), (12, 24, 36), 7)
 VOLUME = np.zeros((20, 30, 40), np.uint8)
@@ -32,12 +31,3 @@ def test_otsu_takes_the_side_of_the_boxs_middle(polarity: int) -> None:
     assert mask.sum() == 6 * 12 * 18
     assert mask[4:10, 8:20, 12:30].all()
     assert otsu_in_box(VOLUME, BOX).sum() == 6000
-
-
-def test_dice() -> None:
-    a, b = np.zeros((2, 3, 4), bool), np.zeros((2, 3, 4), bool)
-    assert dice(a, b) == 1
-    a[0, 0, :2] = True
-    assert dice(a, b) == 0
-    b[0, 0, 1:4] = True
-    assert dice(a, b) == pytest.approx(2 / 5)

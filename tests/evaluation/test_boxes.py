@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from lexor.case import Box, Case, CaseError, write_case
-from lexor.evaluation.boxes import METHODS, evaluate_boxes, loosen, loosened_cases
-from lexor.evaluation.tables import modality_means, modality_table, write_rows
+from lexor.evaluation.boxes import METHODS, choose_cases, evaluate_boxes, loosen, loosened_cases, source_of
+from lexor.evaluation.tables import modality_means
 from lexor.inference.predictor import Prediction
 
 
@@ -43,7 +43,7 @@ def test_one_stream_of_draws_over_sorted_files(tmp_path: Path, ball_case: Case) 
     assert len(draws) == len(found)
 
 
-def test_scores_and_table(tmp_path: Path, ball_case: Case) -> None:
+def test_scores(tmp_path: Path, ball_case: Case) -> None:
     truth = np.zeros(ball_case.volume.shape, np.uint8)
     truth[ball_case.boxes[0].slices] = 1
     for name in ("CT_x", "MR_y"):
@@ -57,14 +57,53 @@ def test_scores_and_table(tmp_path: Path, ball_case: Case) -> None:
     assert rows[0].scores["inscribed ellipsoid"] == pytest.approx(2 * 0.5236 / 1.5236, abs=0.02)
     means = modality_means(rows)
     assert means["Lexor"]["macro"] == 1
-    table = modality_table(rows)
-    assert table.splitlines()[0] == "| DSC | CT (n=1) | MR (n=1) | macro (n=2) |"
-    assert len(table.splitlines()) == 2 + len(METHODS)
-    write_rows(tmp_path / "rows.csv", rows)
-    lines = (tmp_path / "rows.csv").read_text().splitlines()
-    assert lines[0] == "case,modality,label,voxels,filled box,inscribed ellipsoid,Otsu in the box,Lexor"
-    assert lines[1].startswith("CT_x,CT,1,5415,1.000000,")
+    assert rows[0].nsd["Lexor"] == 1
+    # The ellipsoid leaves the box's corners, more than 2 mm away, and its faces' middles are near.
+    assert 0.4 < rows[0].nsd["inscribed ellipsoid"] < 0.9
+    assert set(rows[0].scores) == set(rows[0].nsd) == set(METHODS)
+    assert rows[1].source == "MR_y"
+    assert rows[1].voxels == 15 * 19 * 19
+    assert rows[1].strata == ("none of these",)
     assert "DSC 1.000" in results[0].summary()
+
+
+def test_sources_are_two_tokens_of_the_name() -> None:
+    assert source_of("CT_openkbp_pt_201") == "CT_openkbp"
+    assert source_of("PET_fnndsc_QIN-HN_rsna2") == "PET_fnndsc"
+    assert source_of("CT") == "CT"
+
+
+def test_chosen_cases() -> None:
+    paths = [Path(f"{source}_{i}.npz") for i in range(9) for source in ("MR_b", "CT_a", "CT_c")]
+    assert choose_cases(paths) == sorted(paths)
+    assert choose_cases(paths, ["CT_c"]) == [Path(f"CT_c_{i}.npz") for i in range(9)]
+    few = choose_cases(paths, limit=3)
+    assert [source_of(path.stem) for path in few] == ["CT_a"] * 3 + ["CT_c"] * 3 + ["MR_b"] * 3
+    assert choose_cases(paths[::-1], ["MR_b"], limit=3) == few[6:]
+    assert set(few) < set(choose_cases(paths, limit=5))
+    assert choose_cases(paths, limit=3, seed=1) != few
+    with pytest.raises(CaseError, match="'CT_x' has no case here; there are CT_a, CT_c, MR_b"):
+        choose_cases(paths, ["CT_x"])
+
+
+def test_a_case_has_the_same_boxes_whatever_else_is_chosen(tmp_path: Path, ball_case: Case) -> None:
+    big = replace(ball_case, volume=np.zeros((24, 256, 256), np.uint8), boxes=ball_case.boxes * 3)
+    paths = [tmp_path / f"CT_{letter}.npz" for letter in "abc"]
+    for path in paths:
+        write_case(path, replace(big, name=path.stem))
+    everything = {path: case.boxes for path, case in loosened_cases(paths)}
+    ((path, case),) = loosened_cases(paths, chosen=[paths[2]])
+    assert path == paths[2]
+    assert case.boxes == everything[path]
+    assert case.boxes != everything[paths[0]]
+
+
+def test_a_case_without_spacing_is_named(tmp_path: Path, ball_case: Case) -> None:
+    write_case(
+        tmp_path / "CT_x.npz", replace(ball_case, spacing=None), labels=np.ones(ball_case.volume.shape, int)
+    )
+    with pytest.raises(CaseError, match=r"CT_x\.npz: spacing"):
+        list(evaluate_boxes([tmp_path / "CT_x.npz"], Oracle()))
 
 
 def test_a_case_without_boxes_is_named(tmp_path: Path, ball_case: Case) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from lexor.case import Box, Case, CaseError, read_case, read_labels
 from lexor.evaluation.baselines import BASELINES
-from lexor.evaluation.metrics import dice
+from lexor.evaluation.metrics import dice, nsd
+from lexor.evaluation.strata import strata_of
 from lexor.inference.predictor import Predictor
 
 MODEL = "Lexor"
@@ -19,13 +20,23 @@ METHODS = (*BASELINES, MODEL)
 
 @dataclass(frozen=True)
 class Row:
-    """Scores of one label: DSC by method, and its size in voxels."""
+    """Scores of one label.
+
+    Attributes:
+        source: where the case is from, see `source_of`.
+        scores: DSC by method.
+        nsd: NSD at 2 mm by method.
+        strata: what kind of object it is, see `strata_of`.
+    """
 
     case: str
     modality: str
+    source: str
     label: int
     voxels: int
+    strata: tuple[str, ...]
     scores: dict[str, float]
+    nsd: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -55,16 +66,55 @@ def loosen(box: Box, shape: Sequence[int], shift: int) -> Box:
     return Box(lower, upper, box.z_mid)
 
 
-def loosened_cases(sources: Sequence[Path], seed: int = 7) -> Iterator[tuple[Path, Case]]:
-    """Cases in sorted order with their boxes loosened by 0 to 5 pixels per 256, one draw a box.
+def source_of(name: str) -> str:
+    """Modality and data set of a case, the first two tokens of its name: CT_openkbp of CT_openkbp_pt_201."""
+    return "_".join(name.split("_")[:2])
+
+
+def choose_cases(
+    paths: Sequence[Path], sources: Collection[str] = (), limit: int | None = None, seed: int = 7
+) -> list[Path]:
+    """The cases of some sources, sorted; all sources if none is named.
+
+    Args:
+        limit: at most so many cases of each source, drawn by the seed. What is drawn of a source depends on
+            nothing else, and a larger limit adds to it.
 
     Raises:
-        CaseError: a case without a usable box for every label.
+        CaseError: a source of which there is no case.
+    """
+    by_source: dict[str, list[Path]] = {}
+    for path in sorted(paths):
+        by_source.setdefault(source_of(path.stem), []).append(path)
+    for source in sources:
+        if source not in by_source:
+            raise CaseError(f"--sources: {source!r} has no case here; there are {', '.join(by_source)}")
+    chosen: list[Path] = []
+    for source, found in by_source.items():
+        if not sources or source in sources:
+            order = np.random.default_rng(seed).permutation(len(found))
+            chosen += [found[i] for i in order[:limit]]
+    return sorted(chosen)
+
+
+def loosened_cases(
+    paths: Sequence[Path], seed: int = 7, chosen: Collection[Path] | None = None
+) -> Iterator[tuple[Path, Case]]:
+    """Cases in sorted order with their boxes loosened by 0 to 5 pixels per 256, one draw a box.
+
+    Args:
+        chosen: the cases wanted of these, None for all. The draws go over all of them, so that a case's boxes
+            do not depend on what else was chosen.
+
+    Raises:
+        CaseError: a chosen case without a usable box for every label.
     """
     rng = np.random.default_rng(seed)
-    for source in sorted(sources):
+    for source in sorted(paths):
         case = read_case(source)
         shifts = [int(rng.integers(0, 6)) for _ in case.boxes]
+        if chosen is not None and source not in chosen:
+            continue
         if not case.boxes or any(box is None for box in case.boxes):
             raise CaseError(
                 f"{source.name}: boxes: every label needs a usable box here; remove the case or mend it"
@@ -77,9 +127,21 @@ def loosened_cases(sources: Sequence[Path], seed: int = 7) -> Iterator[tuple[Pat
         yield source, replace(case, boxes=boxes)
 
 
-def evaluate_boxes(sources: Sequence[Path], predictor: Predictor, seed: int = 7) -> Iterator[CaseScores]:
-    """Scores of every label of labelled cases; each case is predicted as the container would."""
-    for source, case in loosened_cases(sources, seed):
+def evaluate_boxes(
+    paths: Sequence[Path], predictor: Predictor, seed: int = 7, chosen: Collection[Path] | None = None
+) -> Iterator[CaseScores]:
+    """Scores of every label of labelled cases; each case is predicted as the container would.
+
+    Args:
+        paths, seed, chosen: see `loosened_cases`.
+
+    Raises:
+        CaseError: a case without a usable box for every label, without labels, or without spacing.
+        ImportError: the extra `evaluate` is not installed.
+    """
+    for source, case in loosened_cases(paths, seed, chosen):
+        if case.spacing is None:
+            raise CaseError(f"{source.name}: spacing: NSD needs the millimetres between voxels; add the key")
         truth = read_labels(source)
         prediction = predictor.segment(case)
         rows = []
@@ -87,9 +149,19 @@ def evaluate_boxes(sources: Sequence[Path], predictor: Predictor, seed: int = 7)
             mask = truth == index
             if box is None or not mask.any():
                 continue
-            scores = {name: dice(answer(case.volume, box), mask) for name, answer in BASELINES.items()}
-            scores[MODEL] = dice(prediction.labels == index, mask)
-            rows.append(Row(case.name, case.modality or "other", index, int(mask.sum()), scores))
+            answers = {name: answer(case.volume, box) for name, answer in BASELINES.items()}
+            answers[MODEL] = prediction.labels == index
+            row = Row(
+                case=case.name,
+                modality=case.modality or "other",
+                source=source_of(case.name),
+                label=index,
+                voxels=int(mask.sum()),
+                strata=strata_of(mask, box, case.spacing),
+                scores={name: dice(answer, mask) for name, answer in answers.items()},
+                nsd={name: nsd(answer, mask, case.spacing) for name, answer in answers.items()},
+            )
+            rows.append(row)
         if not rows:
             raise CaseError(f"{source.name}: gts: no label 1..{len(case.boxes)} occurs; nothing to score")
         yield CaseScores(case.name, rows, prediction.seconds)

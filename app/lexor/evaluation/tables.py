@@ -1,48 +1,139 @@
-"""Tables of scores."""
+"""Tables of scores: means over labels, for people (Markdown), for cards (JSON), and every label (CSV)."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from lexor.evaluation.boxes import METHODS, Row
+from lexor.evaluation.boxes import METHODS, MODEL, Row
+from lexor.evaluation.strata import STRATA
+
+Metric = Literal["DSC", "NSD"]
+Grouping = Literal["modality", "stratum", "source", "all"]
+METRICS: Final[tuple[Metric, ...]] = ("DSC", "NSD")
+# The best of the answers that need no model; the small tables show it alone beside the model.
+REFERENCE: Final = "inscribed ellipsoid"
 
 
-def modality_means(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Mean DSC over labels by method and modality, with "macro", the mean over modalities."""
-    modalities = sorted({row.modality for row in rows})
-    means = {
-        method: {
-            modality: float(np.mean([row.scores[method] for row in rows if row.modality == modality]))
-            for modality in modalities
-        }
-        for method in METHODS
-    }
+def mean_scores(rows: Sequence[Row], metric: Metric = "DSC") -> dict[str, float]:
+    """Mean over labels by method."""
+    found = [row.scores if metric == "DSC" else row.nsd for row in rows]
+    return {method: float(np.mean([scores[method] for scores in found])) for method in METHODS}
+
+
+def modality_means(rows: Sequence[Row], metric: Metric = "DSC") -> dict[str, dict[str, float]]:
+    """Mean over labels by method and modality, with "macro", the mean over modalities."""
+    means = {name: mean_scores(group, metric) for name, group in by_modality(rows).items()}
+    table = {method: {name: means[name][method] for name in means} for method in METHODS}
+    for scores in table.values():
+        scores["macro"] = float(np.mean(list(scores.values())))
+    return table
+
+
+def by_modality(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each modality, sorted by its name."""
+    return _grouped(rows, lambda row: (row.modality,))
+
+
+def by_source(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each source, sorted by its name."""
+    return _grouped(rows, lambda row: (row.source,))
+
+
+def by_stratum(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each stratum that occurs, in the order of `STRATA`. A row may be in several."""
+    found = _grouped(rows, lambda row: row.strata)
+    return {stratum: found[stratum] for stratum in STRATA if stratum in found}
+
+
+def modality_table(rows: Sequence[Row], metric: Metric = "DSC") -> str:
+    """Markdown: a metric by method and modality, with the number of labels."""
+    means = modality_means(rows, metric)
+    counts = {name: len(group) for name, group in by_modality(rows).items()} | {"macro": len(rows)}
+    lines = [_line([metric, *(f"{name} (n={n})" for name, n in counts.items())]), _rule(len(counts) + 1)]
     for method in METHODS:
-        means[method]["macro"] = float(np.mean([means[method][m] for m in modalities]))
-    return means
-
-
-def modality_table(rows: Sequence[Row]) -> str:
-    """Markdown: DSC by method and modality, with the number of labels."""
-    means = modality_means(rows)
-    columns = list(means[METHODS[0]])
-    counts = [sum(row.modality == column for row in rows) or len(rows) for column in columns]
-    head = "| DSC | " + " | ".join(f"{c} (n={n})" for c, n in zip(columns, counts, strict=True)) + " |"
-    lines = [head, "|---" * (len(columns) + 1) + "|"]
-    for method in METHODS:
-        lines.append(f"| {method} | " + " | ".join(f"{means[method][c]:.3f}" for c in columns) + " |")
+        lines.append(_line([method, *(f"{means[method][name]:.3f}" for name in counts)]))
     return "\n".join(lines)
 
 
+def group_table(title: str, groups: dict[str, list[Row]]) -> str:
+    """Markdown: number of labels, and both metrics of the ellipsoid and of the model, a line per group."""
+    methods = (REFERENCE, MODEL)
+    heads = [f"{metric} {method}" for metric in METRICS for method in methods]
+    lines = [_line([title, "n", *heads]), _rule(len(heads) + 2)]
+    for name, rows in groups.items():
+        means = [mean_scores(rows, metric) for metric in METRICS]
+        cells = [f"{scores[method]:.3f}" for scores in means for method in methods]
+        lines.append(_line([name, str(len(rows)), *cells]))
+    return "\n".join(lines)
+
+
+def tables_of(rows: Sequence[Row], by: Grouping = "all") -> list[str]:
+    """The Markdown tables of one grouping, or of all."""
+    tables = []
+    if by in ("modality", "all"):
+        tables += [modality_table(rows, metric) for metric in METRICS]
+    if by in ("stratum", "all"):
+        tables.append(group_table("stratum", by_stratum(rows)))
+    if by in ("source", "all"):
+        tables.append(group_table("source", by_source(rows)))
+    return tables
+
+
+def scores_of(rows: Sequence[Row]) -> dict[str, Any]:
+    """The scores as a weights' card holds them, rounded to four places.
+
+    Returns:
+        "labels": number of labels by modality and, as "macro", of all. "DSC" and "NSD": by method the means
+        of `modality_means`. "strata" and "sources": by name "labels", and by metric and method the mean over
+        its labels.
+    """
+
+    def rounded(scores: dict[str, float]) -> dict[str, float]:
+        return {name: round(value, 4) for name, value in scores.items()}
+
+    def groups(found: dict[str, list[Row]]) -> dict[str, Any]:
+        return {
+            name: {"labels": len(group)} | {metric: rounded(mean_scores(group, metric)) for metric in METRICS}
+            for name, group in found.items()
+        }
+
+    scores: dict[str, Any] = {
+        "labels": {name: len(group) for name, group in by_modality(rows).items()} | {"macro": len(rows)}
+    }
+    for metric in METRICS:
+        means = modality_means(rows, metric)
+        scores[metric] = {method: rounded(means[method]) for method in METHODS}
+    return scores | {"strata": groups(by_stratum(rows)), "sources": groups(by_source(rows))}
+
+
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """A CSV with one row per label."""
+    """A CSV with one row per label; several strata are joined by "; "."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["case", "modality", "label", "voxels", *METHODS])
+        heads = [f"{metric} {method}" for metric in METRICS for method in METHODS]
+        writer.writerow(["case", "modality", "source", "label", "voxels", "strata", *heads])
         for row in rows:
-            scores = [f"{row.scores[m]:.6f}" for m in METHODS]
-            writer.writerow([row.case, row.modality, row.label, row.voxels, *scores])
+            scores = [f"{found[method]:.6f}" for found in (row.scores, row.nsd) for method in METHODS]
+            facts = [row.case, row.modality, row.source, row.label, row.voxels, "; ".join(row.strata)]
+            writer.writerow([*facts, *scores])
+
+
+def _grouped(rows: Sequence[Row], names: Callable[[Row], tuple[str, ...]]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        for name in names(row):
+            groups.setdefault(name, []).append(row)
+    return dict(sorted(groups.items()))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _rule(columns: int) -> str:
+    return "|---" * columns + "|"

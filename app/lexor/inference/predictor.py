@@ -13,17 +13,15 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lexor.case import Case
+from lexor.inference.following import ELONGATION, elongation, follow
 from lexor.inference.framing import frame, in_plane_ratio
 from lexor.inference.merging import Answer, honour_clicks, merge
-from lexor.inference.runner import Look, Runner, choose_device
+from lexor.inference.runner import Look, Runner, choose_device, previous_logits
 from lexor.inference.targets import PromptMode, Target, resolve_targets
 from lexor.inference.views import Shape, Triple, View
 from lexor.inference.windows import blending_weight, sliding_views
 from lexor.models.factory import create_model
 from lexor.models.segmenter import Segmenter
-
-# Logits of a hard mask: sure inside, sure outside, undecided on its surface.
-HARD_MASK = 4.0
 
 
 @dataclass(frozen=True)
@@ -110,20 +108,28 @@ class Predictor:
         shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
         targets, warnings = resolve_targets(case, prompt, self._prompt_device, top)
         ratio = in_plane_ratio(case.spacing)
-        answers = self._zoom_out(volume, targets, ratio)
+        long = [t for t in targets if self._is_long(t, ratio)]
+        answers = self._zoom_out(volume, [t for t in targets if t not in long], ratio)
+        answers |= follow(self.runner, volume, long, ratio)
         # A target without a box has only now shown its size: look again, framed by what was found.
         unsure = [t for t in targets if t.source == "clicks" and answers[t.index].extent() is not None]
         if unsure and self.runner.model.zoom_out == "object":
             reframed = [_reframed(t, answers[t.index]) for t in unsure]
             answers |= self._zoom_out(volume, reframed, ratio, answers)
         if self.zoom_in is not None:
-            answers = self._zoom_in(volume, targets, answers, self.zoom_in)
+            answers = self._zoom_in(volume, [t for t in targets if t not in long], answers, self.zoom_in)
         for target in targets:
             if target.exact_z and target.box is not None:
                 answers[target.index].keep_slices(target.box.lower[0], target.box.upper[0])
         labels = merge([answers[t.index] for t in targets], [t.index for t in targets], shape)
         honour_clicks(labels, targets)
         return Prediction(labels, tuple(targets), tuple(warnings), time.perf_counter() - began)
+
+    def _is_long(self, target: Target, ratio: float) -> bool:
+        """Whether a target is followed along z: a long box of the challenge, whose y and x hold on one slice."""
+        if self.runner.model.zoom_out != "object" or target.box is None or not target.exact_z:
+            return False
+        return elongation(target.box, ratio) >= ELONGATION
 
     def _zoom_out(
         self, volume: Tensor, targets: Sequence[Target], ratio: float, known: dict[int, Answer] | None = None
@@ -137,12 +143,8 @@ class Predictor:
                 view = whole
             else:
                 view = frame(target.lower, target.upper, shape, self.runner.window, ratio)
-            previous = None
-            if known is not None:
-                previous = known[target.index].read(view)
-            elif target.previous is not None:
-                mask = torch.from_numpy(target.previous == target.index)[None]
-                previous = (view.read(mask) * 2 - 1) * HARD_MASK
+            known_here = None if known is None else known[target.index].read(view)
+            previous = previous_logits(target, view) if known_here is None else known_here
             looks.append(Look(view, target, previous))
         answers = {}
         for look, logits in self.runner.logits(volume, looks):

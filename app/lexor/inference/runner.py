@@ -17,6 +17,9 @@ from lexor.models.segmenter import Encoding, Segmenter
 
 log = logging.getLogger("lexor")
 
+# Logits of a hard mask: sure inside, sure outside, undecided on its surface.
+HARD_MASK = 4.0
+
 _Cache = tuple[View, Encoding] | None
 
 
@@ -57,6 +60,14 @@ class Look:
     view: View
     target: Target
     previous: Tensor | None = None
+
+
+def previous_logits(target: Target, view: View) -> Tensor | None:
+    """Logits (1, d, h, w) of a target's last answer as a view shows it, None where there was none."""
+    if target.previous is None:
+        return None
+    mask = torch.from_numpy(target.previous == target.index)[None]
+    return (view.read(mask) * 2 - 1) * HARD_MASK
 
 
 def prompts_of(looks: Sequence[Look], device: torch.device) -> WindowPrompts:
