@@ -80,3 +80,24 @@ def test_every_parameter_learns() -> None:
     (output.logits.square().mean() + output.quality.sum()).backward()
     silent = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     assert silent == []
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("window", [(8, 16, 16), (7, 19, 22)])
+def test_an_encoder_that_starts_coarse_gets_fine_maps_beside_it(window: tuple[int, int, int]) -> None:
+    model = LightSegmenter("vit_s", WINDOW, {"window": (8, 16, 16), "patch": (4, 8, 8), "depth": 1}).eval()
+    assert model.detail is not None
+    assert model.detail.widths == (32, 64)
+    torch.nn.init.normal_(model.head.weight, std=0.02)
+    image = torch.zeros(1, 1, *window)
+    flat = model(image, boxes(1)).logits
+    assert flat.shape == (1, 1, *window)
+    # A single voxel moves the answer around it more than the answer of the next patch: the fine maps are used.
+    image[0, 0, 3, 5, 5] = 3
+    moved = (model(image, boxes(1)).logits - flat).abs()[0, 0]
+    assert float(moved[2:5, 4:7, 4:7].mean()) > 2 * float(moved[2:5, 12:15, 12:15].mean())
+
+
+def test_a_stride_that_halving_never_reaches_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"never comes to stride \(4, 16, 16\)"):
+        LightSegmenter("vit_s")

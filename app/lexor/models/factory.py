@@ -45,10 +45,14 @@ class Architecture:
 
 _LIGHT = ("lexor.models.light", "LightSegmenter")
 _SEGVOL = ("lexor.models.segvol", "build_segvol")
+# An object-centric window is a fraction of SegVol's, and so are its patches.
+_PATCHES = {"window": (24, 48, 48), "patch": (4, 8, 8)}
 ARCHITECTURES: Mapping[str, Architecture] = {
     "mobilenet3d": Architecture(*_LIGHT, {"encoder": "mobilenet3d"}, "mobilenet3d.safetensors"),
-    "vit_b": Architecture(*_SEGVOL, {"encoder": "vit_b"}, "vit_b.safetensors"),
-    "vit_s": Architecture(*_SEGVOL, {"encoder": "vit_s"}, "vit_s.safetensors"),
+    "vit_s": Architecture(*_LIGHT, {"encoder": "vit_s", "options": _PATCHES}, "vit_s.safetensors"),
+    "vit_b": Architecture(*_LIGHT, {"encoder": "vit_b", "options": _PATCHES}, "vit_b.safetensors"),
+    "segvol_vit_s": Architecture(*_SEGVOL, {"encoder": "vit_s"}, "segvol_vit_s.safetensors"),
+    "segvol_vit_b": Architecture(*_SEGVOL, {"encoder": "vit_b"}, "segvol_vit_b.safetensors"),
 }
 
 

@@ -1,238 +1,316 @@
-"""The training loop of the light family: data parallel over CPU processes (or one GPU), for a budget of minutes.
+"""The training loop: one for all models, on one CPU or GPU, or on many.
 
-    python -m lexor.training.loop DATA OUT --minutes 60 --processes 2
-
-Dice + binary cross-entropy, AdamW, warm-up and cosine decay over the budget, an exponential average of the
-weights. OUT/last.pt resumes, OUT/average.safetensors is the product, OUT/log.csv the curve.
+OUT/last.pt is where the run goes on, OUT/average.safetensors its product, OUT/config.yaml what it is, OUT/log.csv,
+TensorBoard's events and OUT/curve.png how it went.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
-import csv
 import math
-import tempfile
+import multiprocessing
+import os
+import signal
+import threading
 import time
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import torch
-import torch.distributed as dist
-import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy, Strategy
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 
-from lexor.case import read_case, read_labels
-from lexor.inference.framing import in_plane_ratio
-from lexor.inference.views import Shape
-from lexor.models.light import LightSegmenter
+from lexor.models.checkpoints import load_weights
+from lexor.models.factory import create_model
 from lexor.models.prompts import WindowPrompts
-from lexor.models.segmenter import Masks
-from lexor.training.samples import Mix, Sample, Subject, collate, make_sample
-from lexor.training.synthetic import make_scene
+from lexor.models.segmenter import Masks, Segmenter
+from lexor.training.config import LossConfig, OptimiserConfig, TrainingConfig, TrainingError
+from lexor.training.interaction import interact
+from lexor.training.losses import segmentation_loss
+from lexor.training.records import Records
+from lexor.training.schedule import learning_rate, progress
+from lexor.training.state import LAST, Progress, load_state, save_state
+from lexor.training.stream import INTERACTIONS, Batches, load_batches
+from lexor.training.subjects import Subjects
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a run is: data, budget, and the optimiser's numbers."""
+class Trainable(nn.Module):
+    """A segmenter with its loss: tensors in, tensors out of one forward, as data parallelism wants it."""
 
-    data: Path
-    out: Path
-    minutes: float
-    processes: int = 2
-    start: Path | None = None
-    batch: int = 4
-    rate: float = 2e-3
-    real: float = 0.4
-    seed: int = 0
-    window: Shape = (24, 48, 48)
-    warmup_steps: int = 200
-    average: float = 0.998
-    # Synthetic scenes made before the first step.
-    scenes: int = 40
-
-
-class SubjectPool:
-    """Real subjects, and a ring of synthetic ones that is renewed one scene a draw."""
-
-    def __init__(self, data: Path, real: float, rng: np.random.Generator, size: int = 200) -> None:
-        self.rng, self.share, self.size = rng, real, size
-        self.subjects: list[Subject] = []
-        for path in sorted(data.glob("*.npz")):
-            case, labels = read_case(path), read_labels(path)
-            targets = [labels == k for k in range(1, int(labels.max()) + 1)]
-            targets = [t for t in targets if t.any()]
-            group = "_".join(case.name.split("_")[:2])
-            self.subjects.append(Subject(case.volume, targets, in_plane_ratio(case.spacing), group))
-        counts = Counter(s.group for s in self.subjects)
-        # A source weighs as the root of its size: large ones do not drown small ones.
-        weights = np.array([counts[s.group] ** -0.5 for s in self.subjects])
-        self.weights = weights / weights.sum() if len(weights) else weights
-        self.ring: list[Subject] = []
-
-    def renew(self) -> None:
-        """Adds one fresh scene, dropping the oldest."""
-        scene = make_scene(self.rng)
-        self.ring.append(Subject(scene.image, list(scene.targets), 1.0, "synthetic"))
-        if len(self.ring) > self.size:
-            self.ring.pop(0)
-
-    def draw(self, window: Shape, mix: Mix) -> Sample:
-        """One sample, from a real or a synthetic subject."""
-        while True:
-            if self.subjects and self.rng.random() < self.share:
-                subject = self.subjects[self.rng.choice(len(self.subjects), p=self.weights)]
-            else:
-                subject = self.ring[self.rng.integers(len(self.ring))]
-            target = int(self.rng.integers(len(subject.targets)))
-            sample = make_sample(subject, target, window, mix, self.rng)
-            if sample is not None:
-                return sample
-
-
-def loss_of(output: Masks, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Dice + binary cross-entropy + quality; and the soft Dice of each sample, detached."""
-    logits = output.logits.float()
-    probability = torch.sigmoid(logits)
-    axes = (1, 2, 3, 4)
-    overlap = (probability * target).sum(axes)
-    dice = (2 * overlap + 10) / (probability.sum(axes) + target.sum(axes) + 10)
-    entropy = F.binary_cross_entropy_with_logits(logits, target)
-    with torch.no_grad():
-        hard, truth = logits > 0, target > 0.5
-        score = (2 * (hard & truth).sum(axes) + 1) / (hard.sum(axes) + truth.sum(axes) + 1)
-    quality = F.binary_cross_entropy_with_logits(output.quality.float(), score)
-    return (1 - dice).mean() + entropy + 0.1 * quality, score
-
-
-class _Trainable(nn.Module):
-    """DistributedDataParallel wants tensors in and out of one forward."""
-
-    def __init__(self, model: LightSegmenter) -> None:
+    def __init__(self, model: Segmenter, weights: LossConfig) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.weights = model, weights
 
-    def forward(self, image: Tensor, prompts: WindowPrompts, target: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            output = self.model(image, prompts)
-        return loss_of(output, target)
+    def forward(self, image: Tensor, target: Tensor, prompts: WindowPrompts) -> tuple[Tensor, Tensor]:
+        """The loss, and the mean Dice of the answers."""
+        index = torch.arange(len(prompts), device=image.device)
+        output = self.model.masks(self.model.encode(image), index, prompts)
+        with torch.autocast(image.device.type, enabled=False):
+            loss, score = segmentation_loss(Masks(output.logits, output.quality), target, self.weights)
+        return loss, score.mean()
 
 
-def run(rank: int, settings: Settings, rendezvous: str) -> None:
+def train(config: TrainingConfig, out: Path, *, resume: bool = False, device: str = "auto") -> Progress:
+    """Trains until the budget is spent or the process is asked to stop (SIGINT, SIGTERM), then saves.
+
+    Args:
+        config: of the run. One that goes on may have another than it began with, of the same model.
+        out: its folder.
+        resume: go on from OUT/last.pt; without that file the run begins.
+        device: "cpu", "cuda", or "auto" for the GPU where there is one. Under torchrun or Slurm the launcher's
+            processes are used, else `config.devices` are started here.
+
+    Returns:
+        Where the run stands.
+
+    Raises:
+        TrainingError: OUT holds a run and `resume` is not set, data that cannot be used, a loss that is not
+            finite.
+        WeightsError: the weights to start from do not fit.
+    """
+    if not resume and (out / LAST).exists():
+        raise TrainingError(f"{out / LAST}: there is a run; give --resume to go on with it, or another --out")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("--device cuda: no GPU that torch can use; give --device cpu")
+    Subjects(config.data)  # errors of the data are told before processes start
+    out.mkdir(parents=True, exist_ok=True)
+    launched = "LOCAL_RANK" in os.environ or "SLURM_NTASKS" in os.environ
+    strategy: str | Strategy = "auto"
+    if launched or config.devices > 1:
+        strategy = DDPStrategy(
+            start_method="popen" if launched else "spawn",
+            gradient_as_bucket_view=True,
+            find_unused_parameters=_leaves_parameters_out(config.model.name),
+        )
+    fabric = Fabric(accelerator=device, devices=config.devices, strategy=strategy, precision=config.precision)
+    with _handling(_forward):
+        result: Progress = fabric.launch(run, config, out)
+    return result
+
+
+def _leaves_parameters_out(name: str) -> bool:
+    """SegVol's decoder answers with one of its four masks; the others' heads get no gradient."""
+    with torch.device("meta"):
+        model = create_model(name, weights=None, device="meta")
+    return model.zoom_out == "volume"
+
+
+def run(fabric: Fabric, config: TrainingConfig, out: Path) -> Progress:
     """One process of the run."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{rendezvous}", rank=rank, world_size=settings.processes)
-    torch.manual_seed(settings.seed)
-    model = LightSegmenter()
-    average = copy.deepcopy(model)
-    trainable = nn.parallel.DistributedDataParallel(_Trainable(model.train()))
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98))
-    step, spent = 0, 0.0
-    last = settings.out / "last.pt"
-    if last.is_file():
-        state = torch.load(last, weights_only=True)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, spent = state["step"], state["seconds"]
-    elif settings.start is not None:
-        for net in (model, average):
-            net.load_state_dict({k: v.float() for k, v in load_file(settings.start).items()})
-    rng = np.random.default_rng([settings.seed, rank, step])
-    pool = SubjectPool(settings.data, settings.real, rng)
-    for _ in range(settings.scenes):
-        pool.renew()
-    mix = Mix()
-    began, budget = time.monotonic() - spent, settings.minutes * 60
-    shown, kept, losses, scores = step, time.monotonic(), [], []
-    while True:
-        # All processes leave the loop at the same step.
-        clock = torch.tensor([time.monotonic() - began])
-        dist.broadcast(clock, 0)
-        elapsed = float(clock)
-        fraction = elapsed / budget
-        if rank == 0 and (fraction >= 1 or time.monotonic() - kept > 240):
-            _save(settings.out, model, average, optimiser, step, elapsed)
-            kept = time.monotonic()
-        if fraction >= 1:
-            break
-        warm = min(1.0, (step + 1) / settings.warmup_steps)
-        for group in optimiser.param_groups:
-            group["lr"] = settings.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * fraction)) / 2)
-        if step % 2 == 0:
-            pool.renew()
-        image, target, prompts = collate([pool.draw(settings.window, mix) for _ in range(settings.batch)])
-        loss, score = trainable(image, prompts, target)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
-        optimiser.step()
-        step += 1
-        decay = min(settings.average, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for a, p in zip(average.parameters(), model.parameters(), strict=True):
-                a.lerp_(p, 1 - decay)
-        losses.append(float(loss))
-        scores.append(float(score.mean()))
-        if rank == 0 and step - shown >= 50:
-            row = [
-                step,
-                round(elapsed),
-                round(float(np.mean(losses)), 4),
-                round(float(np.mean(scores)), 4),
-            ]
-            with (settings.out / "log.csv").open("a", newline="") as file:
-                csv.writer(file).writerow(row)
-            print(*row, flush=True)
-            shown, losses, scores = step, [], []
-    dist.destroy_process_group()
+    if fabric.device.type == "cpu":
+        # Threads that share cores with anything else wait for one another; processes do not.
+        torch.set_num_threads(1)
+    session = Session(fabric, config, out)
+    began = saved = time.monotonic()
+    spent = session.state.seconds
+    with _stop_request() as request:
+        while True:
+            elapsed, stop = _agreed(fabric, time.monotonic() - began, request.made)
+            session.state.seconds = spent + elapsed
+            share = progress(config.budget, session.state.step, session.state.seconds)
+            limit = config.budget.session_minutes
+            stop = stop or share >= 1 or (limit is not None and elapsed >= limit * 60)
+            if stop or time.monotonic() - saved > config.save_every_minutes * 60:
+                session.save()
+                saved = time.monotonic()
+            if stop:
+                break
+            session.step(share)
+    session.close()
+    return session.state
 
 
-def _save(
-    out: Path,
-    model: nn.Module,
-    average: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    step: int,
-    seconds: float,
-) -> None:
-    state = {
-        "model": model.state_dict(),
-        "average": average.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "step": step,
-        "seconds": seconds,
-    }
-    torch.save(state, out / "last.tmp")
-    (out / "last.tmp").replace(out / "last.pt")
-    save_file({k: v.contiguous() for k, v in average.state_dict().items()}, out / "average.tmp")
-    (out / "average.tmp").replace(out / "average.safetensors")
+class Session:
+    """A run in one process, from where it stands on.
+
+    Args:
+        fabric: launched.
+        config: of the run.
+        out: its folder; a state found there is restored.
+    """
+
+    def __init__(self, fabric: Fabric, config: TrainingConfig, out: Path) -> None:
+        self.fabric, self.config, self.out = fabric, config, out
+        name = config.model.name
+        model = create_model(name, weights=None, seed=config.seed).train()
+        if config.model.start is not None:
+            load_weights(model, config.model.start, architecture=name)
+        # Weights stay contiguous: with channels-last ones torch 2.13 returned gradients of 1e31 on a CPU.
+        self.model: Segmenter = model.to(fabric.device)
+        if fabric.world_size > 1:
+            _lay_out_gradients(self.model)
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.optimiser = make_optimiser(self.model, config.optimiser)
+        self.state = Progress()
+        if (out / LAST).exists():
+            self.state = load_state(out, name, self.model, self.average, self.optimiser)
+        self.state.processes = fabric.world_size
+        self.trainable, self._stepper = fabric.setup(Trainable(self.model, config.loss), self.optimiser)
+        self._samples = config.batch * fabric.world_size
+        self._epoch_steps = max(1, -(-len(Subjects(config.data)) // self._samples))
+        window = config.model.window or self.model.window
+        self._batches = load_batches(
+            Batches(config, window, fabric.global_rank, self.state.step), pin=fabric.device.type == "cuda"
+        )
+        # Of loss and Dice; on the device, so that no step waits for it.
+        self._sums = torch.tensor(self.state.sums, dtype=torch.float64, device=fabric.device)
+        self._shown = time.monotonic()
+        self._records: Records | None = None
+        if fabric.is_global_zero:
+            (out / "config.yaml").write_text(config.dump(), "utf-8")
+            self._records = Records(out, self.state.step)
+
+    def step(self, share: float) -> None:
+        """One step of the optimiser, `share` of the budget being spent."""
+        state, settings = self.state, self.config.optimiser
+        rate = learning_rate(settings, state.step, share, self._epoch_steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        asked = time.monotonic()
+        image, target, prompts = next(self._batches)
+        state.waited += time.monotonic() - asked
+        # What layers draw depends on the step alone, wherever the run was cut.
+        torch.manual_seed((self.config.seed << 20) + (self.fabric.global_rank << 40) + state.step)
+        device = self.fabric.device
+        image, target = image.to(device, non_blocking=True), target.to(device, non_blocking=True)
+        loss, score = self.trainable(image, target, self._interact(image, target, prompts.to(device)))
+        self._stepper.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        if settings.clip:
+            self.fabric.clip_gradients(
+                self.trainable, self._stepper, max_norm=settings.clip, error_if_nonfinite=False
+            )
+        self._stepper.step()
+        state.step += 1
+        state.samples += self._samples
+        update_average(self.average, self.model, self.config.average, state.step)
+        self._sums += torch.stack([loss.detach(), score]).double()
+        if state.step % self.config.log_every == 0:
+            self._log(rate)
+
+    def _interact(self, image: Tensor, target: Tensor, prompts: WindowPrompts) -> WindowPrompts:
+        """The prompts after rounds of clicks on the model's own answers, in the share of steps that has them."""
+        settings = self.config.prompts
+        # The same choice in all processes, which wait for one another at every step.
+        shared = np.random.default_rng([self.config.seed, INTERACTIONS, self.state.step])
+        if shared.random() >= settings.interaction:
+            return prompts
+        rounds = int(shared.integers(1, settings.rounds + 1))
+        rng = np.random.default_rng(
+            [self.config.seed, INTERACTIONS, self.state.step, self.fabric.global_rank]
+        )
+        with self.fabric.autocast():
+            return interact(self.model, image, target, prompts, rounds, rng)
+
+    def _log(self, rate: float) -> None:
+        """A row of means over the steps since the last one and over all processes."""
+        state, now = self.state, time.monotonic()
+        means = self.fabric.all_reduce(self._sums / self.config.log_every, reduce_op="mean")
+        loss, dice = means.tolist()
+        self._check(loss)
+        if self._records is not None:
+            row = {"step": state.step, "samples": state.samples, "seconds": state.seconds, "lr": rate}
+            waiting = state.waited / max(now - self._shown, 1e-9)
+            self._records.add(row | {"loss": loss, "dice": dice, "waiting": waiting})
+        self._sums.zero_()
+        state.waited, self._shown = 0.0, now
+
+    def save(self) -> None:
+        """Writes the state and the averaged weights, and draws the curve."""
+        self.state.sums = self._sums.tolist()
+        self._check(self.state.sums[0])
+        if self._records is not None:
+            name = self.config.model.name
+            save_state(self.out, name, self.model, self.average, self.optimiser, self.state)
+            self._records.draw()
+
+    def close(self) -> None:
+        """Ends the records; the other processes wait for the first."""
+        if self._records is not None:
+            self._records.close()
+        self.fabric.barrier()
+
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"step {self.state.step}: the loss is {loss}; lower optimiser.rate and go on from {self.out / LAST}"
+            )
 
 
-def main() -> None:
-    """Command line of the loop."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("data", type=Path, help="folder of labelled challenge .npz files")
-    parser.add_argument("out", type=Path, help="folder of checkpoints; a run found there is resumed")
-    parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--start", type=Path, help="weights (.safetensors) to start from")
-    parser.add_argument("--rate", type=float, default=Settings.rate)
-    parser.add_argument("--real", type=float, default=Settings.real, help="share of real samples")
-    parser.add_argument("--scenes", type=int, default=Settings.scenes, help="made before the first step")
-    parser.add_argument("--seed", type=int, default=0)
-    settings = Settings(**vars(parser.parse_args()))
-    settings.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        spawn(run, (settings, f"{folder}/rendezvous"), nprocs=settings.processes)  # type: ignore[no-untyped-call]
+def _lay_out_gradients(model: nn.Module) -> None:
+    """Gives gradients the layout of their weights before they are reduced, which warns of any other."""
+    for parameter in model.parameters():
+        # Axes of length 1 have any stride; flattened, they get those of a new tensor.
+        parameter.register_hook(lambda gradient: gradient.reshape(-1).view(gradient.shape))
 
 
-if __name__ == "__main__":
-    main()
+def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """The optimiser; weight decay spares biases, norms and single values."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if config.name == "adam":
+        return torch.optim.Adam(parameters, lr=config.rate, betas=config.betas)
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.rate, betas=config.betas)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Moves the averaged weights towards the model's after step `step`; young averages follow faster."""
+    decay = min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+    for kept, value in zip(average.buffers(), model.buffers(), strict=True):
+        kept.copy_(value)
+
+
+def _agreed(fabric: Fabric, elapsed: float, stop: bool) -> tuple[float, bool]:
+    """The latest clock, and whether any process is to stop: all leave the loop at the same step."""
+    if fabric.world_size == 1:
+        return elapsed, stop
+    values = torch.tensor([elapsed, float(stop)], dtype=torch.float64, device=fabric.device)
+    latest, stops = fabric.all_reduce(values, reduce_op="max").tolist()
+    return latest, stops > 0
+
+
+class _Request:
+    """Whether the process was asked to stop."""
+
+    made = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.made = True
+
+
+def _forward(number: int, frame: FrameType | None) -> None:
+    """Asks the training processes to stop; this one only waits for them."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM go to `handler`; left as they are outside of the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextmanager
+def _stop_request() -> Iterator[_Request]:
+    request = _Request()
+    with _handling(request):
+        yield request

@@ -10,12 +10,16 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from lexor.case import Box
+from lexor.inference.following import elongation, piece_length, prolonged
 from lexor.inference.framing import Framing, frame, normalise
 from lexor.inference.views import Shape, View
 from lexor.models.prompts import WindowPrompts
 from lexor.training.synthetic import blur, smooth_noise
 
 MAX_CLICKS = 5
+# Targets so many times as long as wide are shown piecewise now and then.
+LONG = 1.8
 
 
 @dataclass
@@ -37,6 +41,8 @@ class Mix:
     # Of the samples with clicks, how many have no box.
     no_box: float = 0.35
     other_axes: float = 0.1
+    # Of the long targets, how many are shown piecewise, as following them will (`inference.following`).
+    pieces: float = 0.6
 
 
 @dataclass
@@ -142,6 +148,38 @@ def _reoriented(
     return image.transpose(axes), mask.transpose(axes)
 
 
+def _piece(
+    mask: np.ndarray, box: Box, ratio: float, plane: tuple[float, float], rng: np.random.Generator
+) -> tuple[Box, Box]:
+    """A piece of a long target and its prompt, as met when it is followed: the part of the volume to look at, and
+    the box measured on its middle slice (the first piece) or on an end of it (all others)."""
+    found = ndimage.find_objects(mask.view(np.uint8))[0]
+    local = mask[found]
+    slices = np.flatnonzero(local.any((1, 2)))
+    way = int(rng.integers(-1, 2))
+    seed = int(rng.choice(slices))
+    rows, columns = np.flatnonzero(local[seed].any(1)), np.flatnonzero(local[seed].any(0))
+    corner = np.array([found[1].start, found[2].start])
+    low = corner + np.array([rows[0], columns[0]])
+    high = corner + np.array([rows[-1], columns[-1]]) + 1
+    if way == 0:  # the given box, loosened by the challenge's law
+        shift = int(rng.integers(0, 6))
+        grow = np.array([int(shift * n / 256) for n in plane])
+        low, high = low - grow, high + grow
+    else:  # measured on an answer
+        noise = 0.4 + 0.08 * (high - low)
+        low = np.rint(low + rng.normal(0, noise)).astype(int)
+        high = np.rint(high + rng.normal(0, noise)).astype(int)
+    low = np.clip(low, 0, np.array(mask.shape[1:]) - 1)
+    high = np.clip(np.maximum(high, low + 1), 1, mask.shape[1:])
+    length = piece_length(*(rng.uniform(0.75, 1.25) * (high - low)), ratio)
+    middle = seed + found[0].start
+    start = middle - length // 2 if way == 0 else middle if way > 0 else middle + 1 - length
+    first, last = max(start, box.lower[0], 0), min(start + length, box.upper[0], mask.shape[0])
+    piece = Box((first, int(low[0]), int(low[1])), (last, int(high[0]), int(high[1])), middle)
+    return piece, prolonged(piece, length)
+
+
 def make_sample(
     subject: Subject, target: int, window: Shape, mix: Mix, rng: np.random.Generator
 ) -> Sample | None:
@@ -152,22 +190,29 @@ def make_sample(
         ratio = 1.0
     # Synthetic volumes stand for larger ones: the loosening law depends on the size of the slice.
     scale = rng.uniform(1, 2.5) if subject.group == "synthetic" else 1.0
-    lower, upper, z_mid = challenge_box(mask, rng, (mask.shape[1] * scale, mask.shape[2] * scale))
+    plane = (mask.shape[1] * scale, mask.shape[2] * scale)
+    lower, upper, z_mid = challenge_box(mask, rng, plane)
     framing = Framing(
         rng.uniform(1.1, 1.6),
         rng.uniform(1.2, 1.9),
         rng.uniform(0, 0.3),
         (rng.uniform(6, 12), *rng.uniform(24, 40, 1).repeat(2)),
     )
-    tensor = torch.from_numpy(np.ascontiguousarray(image))[None]
-    truth = torch.from_numpy(np.ascontiguousarray(mask))[None]
-    volume_shape: Shape = (image.shape[0], image.shape[1], image.shape[2])
     kind = rng.random()
     zoom_in = kind < mix.zoom_in
     clicks = mix.zoom_in <= kind < mix.zoom_in + mix.clicks
     boxed = not (clicks and rng.random() < mix.no_box)
+    seen_lower, seen_upper = lower, upper
+    whole = Box(tuple(lower.astype(int)), tuple(upper.astype(int)), z_mid)
+    if elongation(whole, ratio) > LONG and not zoom_in and boxed and rng.random() < mix.pieces:
+        piece, prompt = _piece(mask, whole, ratio, plane, rng)
+        seen_lower, seen_upper = np.array(piece.lower, float), np.array(piece.upper, float)
+        lower, upper, z_mid = np.array(prompt.lower, float), np.array(prompt.upper, float), prompt.z_mid
+    tensor = torch.from_numpy(np.ascontiguousarray(image))[None]
+    truth = torch.from_numpy(np.ascontiguousarray(mask))[None]
+    volume_shape: Shape = (image.shape[0], image.shape[1], image.shape[2])
 
-    view = frame(tuple(lower), tuple(upper), volume_shape, window, ratio, framing)
+    view = frame(tuple(seen_lower), tuple(seen_upper), volume_shape, window, ratio, framing)
     previous = torch.zeros(1, *window)
     if zoom_in:
         coarse = degrade(view.read(truth), rng)

@@ -159,12 +159,12 @@ class ViT(Encoder):
 
 
 @register_encoder("vit_b")
-def vit_b(in_channels: int = 1, *, window: Stride = WINDOW, depth: int = 12) -> ViT:
+def vit_b(in_channels: int = 1, *, window: Stride = WINDOW, patch: Stride = PATCH, depth: int = 12) -> ViT:
     """SegVol's encoder: 768 wide, 12 blocks of 12 heads, about 86 M parameters."""
-    return ViT(in_channels, width=768, depth=depth, heads=12, window=window)
+    return ViT(in_channels, width=768, depth=depth, heads=12, window=window, patch=patch)
 
 
 @register_encoder("vit_s")
-def vit_s(in_channels: int = 1, *, window: Stride = WINDOW, depth: int = 12) -> ViT:
+def vit_s(in_channels: int = 1, *, window: Stride = WINDOW, patch: Stride = PATCH, depth: int = 12) -> ViT:
     """`vit_b` at half its width, with 6 heads."""
-    return ViT(in_channels, width=384, depth=depth, heads=6, window=window)
+    return ViT(in_channels, width=384, depth=depth, heads=6, window=window, patch=patch)

@@ -1,0 +1,138 @@
+"""Commands of training: parse, call the library, print. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+class Device(StrEnum):
+    """Where models train."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+def _fail(message: object) -> typer.Exit:
+    typer.echo(f"error: {message}", err=True)
+    return typer.Exit(2)
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="A YAML file, or mobilenet3d, vit_s, paper, smoke.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/CONFIG if not given.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
+    device: Annotated[Device, typer.Option(help="auto: the GPU where there is one.")] = Device.AUTO,
+    devices: Annotated[int | None, typer.Option(min=1, help="Training processes, one a device.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Sample makers of each.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget of the whole run.")] = None,
+    session: Annotated[float | None, typer.Option(help="Save and stop after so many minutes.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Budget of the whole run, in steps.")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Folder of labelled .npz cases, or a packed file; repeatable.")
+    ] = None,
+    fraction: Annotated[float | None, typer.Option(help="Share of each source: 0.1 for the coreset.")] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="Source not to train on, like CT_openkbp; repeatable.")
+    ] = None,
+    real: Annotated[float | None, typer.Option(help="Share of samples from real cases.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights (.safetensors) to start from.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
+) -> None:
+    """Train a model for a budget of minutes or steps. Ctrl-C saves; --resume goes on."""
+    from lexor.models.checkpoints import WeightsError
+    from lexor.training.config import TrainingError, load_config
+    from lexor.training.loop import train as run
+
+    given: dict[str, Any] = {
+        "devices": devices,
+        "workers": workers,
+        "budget.minutes": minutes,
+        "budget.session_minutes": session,
+        "budget.steps": steps,
+        "data.paths": [str(path) for path in data] if data else None,
+        "data.fraction": fraction,
+        "data.leave_out": leave_out or None,
+        "mix.real": real,
+        "optimiser.rate": rate,
+        "model.start": start,
+        "seed": seed,
+    }
+    out = out or Path("runs") / Path(config).stem
+    try:
+        settings = load_config(config, {key: value for key, value in given.items() if value is not None})
+        state = run(settings, out, resume=resume, device=device.value)
+    except (TrainingError, WeightsError, ValueError, OSError) as problem:
+        raise _fail(problem) from None
+    typer.echo(f"{out}: step {state.step}, {state.samples} samples, {state.seconds / 60:.1f} minutes")
+
+
+@app.command()
+def pack(
+    data: Annotated[Path, typer.Argument(help="Folder of labelled .npz cases.")],
+    file: Annotated[Path, typer.Argument(help="The packed file to write; --data takes it.")],
+    limit_mb: Annotated[float, typer.Option(help="Largest size, MB; voxels lose low bits to keep it.")] = 50,
+) -> None:
+    """Pack labelled cases into one small file, to train where no folder can be had."""
+    from lexor.training.config import TrainingError
+    from lexor.training.pack import pack as run
+
+    try:
+        packed = run(data, file, int(limit_mb * 1e6))
+    except (TrainingError, ValueError, OSError) as problem:
+        raise _fail(problem) from None
+    for problem_line in packed.problems:
+        typer.echo(f"warning: {problem_line}; the case is left out", err=True)
+    typer.echo(f"{file}: {packed.cases} cases, {packed.bytes / 1e6:.1f} MB, {packed.bits} bits a voxel")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    weights: Annotated[Path, typer.Argument(help="File to write, like weights/mobilenet3d.safetensors.")],
+    licence: Annotated[str, typer.Option(help="Of the weights: the most demanding of the data's, SPDX.")],
+    shard_mb: Annotated[
+        float | None, typer.Option(help="Write shards of at most so many MB beside it, too.")
+    ] = None,
+) -> None:
+    """Write a run's averaged weights in half precision, with their card and manifest entry."""
+    from lexor.models.checkpoints import WeightsError
+    from lexor.models.shards import split_weights
+    from lexor.training.config import TrainingError
+    from lexor.training.export import export as write
+
+    try:
+        entry = write(run, weights, licence=licence)
+        shards = split_weights(weights, weights.parent, int(shard_mb * 1e6)) if shard_mb else []
+    except (TrainingError, WeightsError, ValueError, OSError) as problem:
+        raise _fail(problem) from None
+    typer.echo(f"{weights}: {entry.bytes / 1e6:.1f} MB, {entry.architecture}, sha256 {entry.sha256}")
+    for shard in shards:
+        typer.echo(f"{shard}: {shard.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def join(
+    index: Annotated[Path, typer.Argument(help="NAME.safetensors.index.json, its shards beside it.")],
+    weights: Annotated[Path, typer.Argument(help="File to write.")],
+) -> None:
+    """Put the shards of a weights file together again."""
+    from lexor.models.checkpoints import WeightsError
+    from lexor.models.shards import join_weights
+
+    try:
+        typer.echo(join_weights(index, weights))
+    except (WeightsError, OSError) as problem:
+        raise _fail(problem) from None
+
+
+if __name__ == "__main__":
+    app()

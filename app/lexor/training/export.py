@@ -1,0 +1,101 @@
+"""From a run to weights: a card that says how they were made, and shards for where files must be small."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from lexor.models.checkpoints import ManifestEntry, load_weights, save_weights
+from lexor.models.factory import create_model
+from lexor.training.config import TrainingConfig, TrainingError, load_config
+from lexor.training.pack import manifest_of
+from lexor.training.records import LOG, read_log
+from lexor.training.state import AVERAGE, LAST, read_state
+from lexor.training.subjects import Subjects, source_of
+
+UNKNOWN = "unknown; no manifest.csv says it"
+
+
+def export(run: Path, path: Path, *, licence: str, dtype: torch.dtype = torch.float16) -> ManifestEntry:
+    """Writes a run's averaged weights, with their card and their entry in the folder's manifest.
+
+    Args:
+        run: folder of `train`.
+        path: the .safetensors file.
+        licence: of the weights, SPDX identifier; the most demanding of the data's.
+        dtype: on disk.
+
+    Raises:
+        TrainingError: the folder is not a finished or interrupted run, or its data have moved.
+        WeightsError: the weights cannot be written so.
+    """
+    config = load_config(run / "config.yaml")
+    state = read_state(run / LAST)["progress"]
+    model = create_model(config.model.name, weights=None, seed=0)
+    load_weights(model, run / AVERAGE, architecture=config.model.name)
+    card = {
+        "model": config.model.name,
+        "licence": licence,
+        "data": describe_data(config),
+        "training": describe_training(config, state, run),
+    }
+    return save_weights(model, path, architecture=config.model.name, licence=licence, card=card, dtype=dtype)
+
+
+def describe_data(config: TrainingConfig) -> dict[str, Any]:
+    """The cases that were used, by source, with licences where the data's manifest.csv names them, and hashes."""
+    names = [entry.name for entry in Subjects(config.data).entries]
+    hashes = manifest_of(config.data.paths)
+    used = {name: hashes[name] for name in names}
+    licences: dict[str, Counter[str]] = {}
+    known = _licences(config.data.paths)
+    for name in names:
+        licences.setdefault(source_of(name), Counter())[known.get(name, UNKNOWN)] += 1
+    return {
+        "real": [
+            {"source": source, "licence": licence, "volumes": count}
+            for source, counts in sorted(licences.items())
+            for licence, count in sorted(counts.items())
+        ],
+        "sha256": hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest(),
+        "sha256_of": "json.dumps({case: sha256 of its file}, sort_keys=True) of the cases used",
+        "synthetic": f"lexor.training.synthetic, {1 - config.mix.real if names else 1:.0%} of the samples",
+    }
+
+
+def describe_training(config: TrainingConfig, state: dict[str, Any], run: Path) -> dict[str, Any]:
+    """How to make the weights again, and what it took."""
+    rows = read_log(run / LOG)
+    facts: dict[str, Any] = {
+        "config": yaml.safe_load(config.dump()),
+        "command": f"lexor train {shlex.quote(str(run / 'config.yaml'))} --out NEW",
+        "seed": config.seed,
+        "steps": state["step"],
+        "samples": state["samples"],
+        "device_seconds": round(state["seconds"] * state["processes"]),
+    }
+    return facts | ({"last_loss": rows[-1]["loss"], "last_dice": rows[-1]["dice"]} if rows else {})
+
+
+def _licences(paths: tuple[Path, ...]) -> dict[str, str]:
+    """Licences by case name, of the manifest.csv in or beside the folders."""
+    found: dict[str, str] = {}
+    for path in paths:
+        for file in (path / "manifest.csv", path.parent / "manifest.csv"):
+            if not file.is_file():
+                continue
+            with file.open(newline="", encoding="utf-8") as lines:
+                for row in csv.DictReader(lines):
+                    if "file" not in row or "licence" not in row:
+                        raise TrainingError(f"{file}: has no columns file and licence; add them")
+                    found[Path(row["file"]).stem] = row["licence"]
+            break
+    return found

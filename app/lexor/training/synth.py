@@ -1,0 +1,63 @@
+"""Synthetic scenes as challenge cases: .npz files with imgs, gts, spacing and boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lexor.case import Box, Case, write_case
+from lexor.training.synthetic import STYLES, Scene, make_scene
+
+# Millimetres of a pixel, nominally: scenes have no true size.
+PIXEL = 1.0
+
+
+def label_volume(scene: Scene) -> np.ndarray:
+    """Labels 1..K (D, H, W) uint8 of a scene: where targets overlap the smaller wins; none is left empty."""
+    labels = np.zeros(scene.image.shape, np.uint8)
+    order = sorted(range(len(scene.targets)), key=lambda k: -int(scene.targets[k].sum()))
+    for number, index in enumerate(order, 1):
+        labels[scene.targets[index]] = number
+    left = np.flatnonzero(np.bincount(labels.ravel(), minlength=len(order) + 1)[1:]) + 1
+    table = np.zeros(len(order) + 1, np.uint8)
+    table[left] = np.arange(1, len(left) + 1)
+    packed: np.ndarray = table[labels]
+    return packed
+
+
+def box_of(mask: np.ndarray) -> Box:
+    """The challenge's box of a mask: z of the whole, y and x of its middle slice, not loosened."""
+    slices = np.flatnonzero(mask.any((1, 2)))
+    middle = int(slices[len(slices) // 2])
+    rows, columns = np.flatnonzero(mask[middle].any(1)), np.flatnonzero(mask[middle].any(0))
+    return Box(
+        (int(slices[0]), int(rows[0]), int(columns[0])),
+        (int(slices[-1]) + 1, int(rows[-1]) + 1, int(columns[-1]) + 1),
+        middle,
+    )
+
+
+def write_scenes(folder: Path, count: int, seed: int, style: str | None = None) -> list[Path]:
+    """Writes scenes as challenge cases, e.g. CT_synth_0001.npz; scene i depends on seed and i alone.
+
+    Args:
+        folder: made if missing; files of the same names are replaced.
+        count: number of scenes.
+        seed: of the first scene; the same seed gives the same files.
+        style: one of lexor.training.synthetic.STYLES; drawn for each scene when None.
+    Returns the paths, in order. Raises ValueError for an unknown style.
+    """
+    if style is not None and style not in STYLES:
+        raise ValueError(f"style is {style!r}; give one of {', '.join(STYLES)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for index in range(1, count + 1):
+        scene = make_scene(np.random.default_rng((seed, index)), style=style)
+        labels = label_volume(scene)
+        boxes = tuple(box_of(labels == k) for k in range(1, int(labels.max()) + 1))
+        path = folder / f"{scene.style}_synth_{index:04d}.npz"
+        spacing = (PIXEL * scene.ratio, PIXEL, PIXEL)
+        write_case(path, Case(path.stem, scene.image, spacing, boxes), labels)
+        paths.append(path)
+    return paths
