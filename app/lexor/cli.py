@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexor.bench.cli import app as bench_app
+from lexor.models.cli import app as weights_app
+from lexor.training.cli import app as training_app
+
 if TYPE_CHECKING:
     from lexor.inference.predictor import Predictor
 
@@ -20,6 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(weights_app, name="weights", help="List, verify and import weights.")
+app.add_typer(bench_app, name="bench")
 
 
 class Device(StrEnum):
@@ -134,17 +140,49 @@ def prompt(
 
 
 @app.command()
-def models() -> None:
+def models(
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run each on a window with a box: GFLOPs and seconds, too.")
+    ] = False,
+    device: DeviceOption = Device.AUTO,
+) -> None:
     """List the models: parameters, weights, licence, and the scores on their card."""
+    from lexor.models.checkpoints import WeightsError
     from lexor.models.factory import list_models
     from lexor.viewing.console import print_models
 
-    print_models(list_models())
+    try:
+        found = list_models()
+        measures = []
+        if measure:
+            from lexor.inference.runner import choose_device
+            from lexor.models.measure import measure_models
+
+            measures = list(measure_models(device=choose_device(device.value).type))
+    except (WeightsError, ValueError) as problem:
+        raise _fail(problem) from None
+    print_models(found, measures)
 
 
 @app.command()
 def evaluate(
-    inputs: Annotated[Path, typer.Argument(help="Folder of challenge .npz files with `gts`.")],
+    inputs: Annotated[Path, typer.Argument(help="Folder of challenge .npz files, with `gts` or --gts.")],
+    gts: Annotated[
+        Path | None,
+        typer.Option(
+            "--gts", help="Folder of .npz files of the same names that hold `gts`, as organisers keep it."
+        ),
+    ] = None,
+    clicks: Annotated[
+        int, typer.Option("--clicks", min=0, help="Rounds of corrective clicks; 0: the box run alone.")
+    ] = 5,
+    boxes: Annotated[
+        bool, typer.Option("--boxes/--no-boxes", help="Withhold the boxes: the first run comes with clicks.")
+    ] = True,
+    prompt: Annotated[
+        Prompt,
+        typer.Option("--prompt", help="auto: compare an automatic box with the given ones; no clicks."),
+    ] = Prompt.GIVEN,
     model: ModelOption = "mobilenet3d",
     device: DeviceOption = Device.AUTO,
     weights: Annotated[
@@ -156,39 +194,65 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="At most so many cases of each source.")
     ] = None,
-    by: Annotated[By, typer.Option("--by", help="Which tables to print.")] = By.MODALITY,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write a row per label.")] = None,
+    by: Annotated[By, typer.Option("--by", help="Which tables of the box run to print.")] = By.MODALITY,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", help="A row per case, as the organisers' CSV; with its .jsonl it can be continued."
+        ),
+    ] = None,
+    label_csv: Annotated[
+        Path | None, typer.Option("--label-csv", help="A row per label of the box run.")
+    ] = None,
     as_json: Annotated[
         Path | None, typer.Option("--json", help="Write the means, as a weights' card holds them.")
     ] = None,
+    loosen: Annotated[
+        bool | None,
+        typer.Option(
+            "--loosen/--as-given", help="Loosen the boxes by the challenge's law; default: unless --gts."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the boxes' loosening, and of what --limit draws.")] = 7,
 ) -> None:
-    """Score boxes loosened by the challenge's law: the model beside three answers that need none."""
+    """Score the challenge's protocol: the box run beside three answers that need no model, then clicks."""
     from lexor.case import CaseError
-    from lexor.evaluation.boxes import choose_cases, evaluate_boxes
-    from lexor.evaluation.tables import scores_of, tables_of, write_rows
+    from lexor.evaluation.cases import choose_cases
+    from lexor.evaluation.report import report_of, write_files
+    from lexor.evaluation.results import CaseResult, Record
+    from lexor.evaluation.session import Settings, evaluate_cases, identity
     from lexor.inference.batch import find_cases
     from lexor.models.checkpoints import WeightsError
     from lexor.viewing.console import progress
 
     wanted = [name.strip() for name in (sources or "").split(",") if name.strip()]
+    settings = Settings(
+        clicks=0 if prompt is Prompt.AUTO else clicks,
+        boxes=boxes,
+        prompt=prompt.value,
+        loosen=gts is None if loosen is None else loosen,
+        seed=seed,
+    )
+    results: list[CaseResult] = []
     try:
         found = find_cases(inputs)
         chosen = choose_cases(found, wanted, limit, seed)
         predictor = _make_predictor(model, device, weights)
-        rows = []
+        record = Record(csv and csv.with_suffix(".jsonl"), identity(predictor, settings))
         with progress(len(chosen)) as advance:
-            for result in evaluate_boxes(found, predictor, seed, chosen):
-                rows += result.rows
+            for result in evaluate_cases(found, predictor, settings, record, chosen, gts):
                 advance(result.summary())
-        if csv is not None:
-            write_rows(csv, rows)
-        if as_json is not None:
-            as_json.write_text(json.dumps(scores_of(rows), indent=2) + "\n", encoding="utf-8")
+                if isinstance(result, CaseResult):
+                    results.append(result)
+                    write_files(results, settings, csv)
+        write_files(results, settings, csv, label_csv, as_json)
     except (CaseError, WeightsError, ValueError, OSError, ImportError) as problem:
         raise _fail(problem) from None
-    for table in tables_of(rows, by.value):
+    for table in report_of(results, settings, by.value):
         typer.echo(f"\n{table}")
+    if len(results) < len(chosen):
+        typer.echo(f"{len(chosen) - len(results)} of {len(chosen)} cases could not be scored", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -217,6 +281,10 @@ def demo(
     for outcome in outcomes:
         typer.echo(f"mask: {outcome.output}")
     typer.echo(f"picture: {picture}")
+
+
+# Commands of those who build models come after the ones of those who use them.
+app.registered_commands += training_app.registered_commands
 
 
 def main() -> None:

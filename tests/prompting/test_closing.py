@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from lexor.prompting.closing import close_with_ball
+from lexor.prompting import closing
+from lexor.prompting.backends.cpu import CpuBackend
+
+
+def close_with_ball(mask: np.ndarray, radius: int) -> np.ndarray:
+    shape = (mask.shape[0], mask.shape[1], mask.shape[2])
+    closed: np.ndarray = closing.close_with_ball(mask.__getitem__, shape, radius, CpuBackend())
+    return closed
 
 
 def textbook(mask: np.ndarray, radius: int) -> np.ndarray:

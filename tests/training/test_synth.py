@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lexor.case import read_case, read_labels
-from lexor.training.synth import box_of, label_volume, write_scenes
+from lexor.training.synth import box_of, label_volume, read_scene, write_scenes
 from lexor.training.synthetic import STYLES, Scene, make_scene
 
 
@@ -21,6 +21,10 @@ def test_written_cases_read_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(labels, label_volume(scene))
         assert np.unique(labels).tolist() == list(range(len(case.boxes) + 1))
         assert [box_of(labels == k) for k in range(1, len(case.boxes) + 1)] == list(case.boxes)
+        again = read_scene(path)
+        assert (again.style, len(again.targets)) == (scene.style, len(case.boxes))
+        assert again.ratio == pytest.approx(scene.ratio)
+        np.testing.assert_array_equal(label_volume(again) > 0, labels > 0)
 
 
 def test_scenes_depend_on_seed_and_number_alone(tmp_path: Path) -> None:

@@ -27,12 +27,27 @@ def nsd(
     spacing_zyx: Sequence[float],
     tolerance: float = 2.0,
 ) -> float:
+    """`surface_dice` of one label, but 0 where its DSC is 0.2 or less, as the organisers do it for a case.
+
+    Args, Returns, Raises: see `surface_dice`.
+    """
+    if dice(prediction, truth) <= NSD_NEEDS_DSC:
+        return 0.0
+    return surface_dice(prediction, truth, spacing_zyx, tolerance)
+
+
+def surface_dice(
+    prediction: Bool[np.ndarray, "D H W"],
+    truth: Bool[np.ndarray, "D H W"],
+    spacing_zyx: Sequence[float],
+    tolerance: float = 2.0,
+) -> float:
     """Normalised surface Dice: the share of both surfaces that lies within a tolerance of the other one.
 
     A surface element sits at each corner of 2x2x2 voxels that are not all alike and has the area of the
     marching-cubes triangles there; a distance is that to the nearest corner of the other surface (DeepMind's
-    surface-distance, which the organisers run). 0 where DSC is 0.2 or less, as they do for a whole case;
-    1 where both masks are empty, a case they never meet.
+    surface-distance, which the organisers run). 0 where one mask is empty; 1 where both are, a case they
+    never meet.
 
     Args:
         spacing_zyx: millimetres between voxels along the array's axes. The organisers take the file's order.
@@ -46,9 +61,9 @@ def nsd(
     """
     from scipy.ndimage import distance_transform_edt
 
-    if dice(prediction, truth) <= NSD_NEEDS_DSC:
+    if prediction.any() != truth.any():
         return 0.0
-    where = _extent(prediction | truth)
+    where = extent(prediction | truth)
     if where is None:
         return 1.0
     spacing = (float(spacing_zyx[0]), float(spacing_zyx[1]), float(spacing_zyx[2]))
@@ -64,7 +79,7 @@ def nsd(
     return near / total
 
 
-def _extent(mask: Bool[np.ndarray, "D H W"]) -> tuple[slice, slice, slice] | None:
+def extent(mask: Bool[np.ndarray, "D H W"]) -> tuple[slice, slice, slice] | None:
     """The smallest box of a mask, None if it is empty."""
     ends = []
     for axis in range(3):

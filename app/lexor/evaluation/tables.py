@@ -54,22 +54,20 @@ def modality_table(rows: Sequence[Row], metric: Metric = "DSC") -> str:
     """Markdown: a metric by method and modality, with the number of labels."""
     means = modality_means(rows, metric)
     counts = {name: len(group) for name, group in by_modality(rows).items()} | {"macro": len(rows)}
-    lines = [_line([metric, *(f"{name} (n={n})" for name, n in counts.items())]), _rule(len(counts) + 1)]
-    for method in METHODS:
-        lines.append(_line([method, *(f"{means[method][name]:.3f}" for name in counts)]))
-    return "\n".join(lines)
+    lines = [[method, *(f"{means[method][name]:.3f}" for name in counts)] for method in METHODS]
+    return markdown([metric, *(f"{name} (n={n})" for name, n in counts.items())], lines)
 
 
 def group_table(title: str, groups: dict[str, list[Row]]) -> str:
     """Markdown: number of labels, and both metrics of the ellipsoid and of the model, a line per group."""
     methods = (REFERENCE, MODEL)
     heads = [f"{metric} {method}" for metric in METRICS for method in methods]
-    lines = [_line([title, "n", *heads]), _rule(len(heads) + 2)]
+    lines = []
     for name, rows in groups.items():
         means = [mean_scores(rows, metric) for metric in METRICS]
         cells = [f"{scores[method]:.3f}" for scores in means for method in methods]
-        lines.append(_line([name, str(len(rows)), *cells]))
-    return "\n".join(lines)
+        lines.append([name, str(len(rows)), *cells])
+    return markdown([title, "n", *heads], lines)
 
 
 def tables_of(rows: Sequence[Row], by: Grouping = "all") -> list[str]:
@@ -131,9 +129,7 @@ def _grouped(rows: Sequence[Row], names: Callable[[Row], tuple[str, ...]]) -> di
     return dict(sorted(groups.items()))
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _rule(columns: int) -> str:
-    return "|---" * columns + "|"
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    rows = [f"| {' | '.join(cells)} |" for cells in (head, *lines)]
+    return "\n".join([rows[0], "|---" * len(head) + "|", *rows[1:]])

@@ -1,7 +1,8 @@
 """Weights on disk: safetensors beside a manifest that vouches for them.
 
 `manifest.json` of a weights folder maps a file's name to {"sha256", "bytes", "architecture", "parameters",
-"licence", "card"}; "card" names a JSON file of training facts and scores in the same folder.
+"licence", "card"}; "card" names a JSON file of training facts and scores in the same folder. A file may lie there
+in shards (see `shards.py`): its entry is that of the whole.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 
 MANIFEST = "manifest.json"
 SUFFIX = ".safetensors"
+# Of the file that says which shards make up a weights file that is not there in one piece.
+INDEX_SUFFIX = ".index.json"
 # No model here comes near: SegVol's is 0.5 GB.
 MAX_BYTES = 4 << 30
 MAX_JSON_BYTES = 1 << 20
@@ -57,8 +60,17 @@ def weight_folders() -> list[Path]:
 
 
 def find_weights(name: str) -> Path | None:
-    """The first file of that name in `weight_folders()`, None if there is none."""
-    return next((folder / name for folder in weight_folders() if (folder / name).is_file()), None)
+    """The first file of that name, whole or in shards, in `weight_folders()`; None if there is none."""
+    return next((folder / name for folder in weight_folders() if _is_there(folder / name)), None)
+
+
+def _index_of(path: Path) -> Path:
+    """Where the index of a weights file in shards is."""
+    return path.with_name(path.name + INDEX_SUFFIX)
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() or _index_of(path).is_file()
 
 
 def bundled_weights(name: str, model: str) -> Path:
@@ -120,7 +132,7 @@ def load_weights(model: nn.Module, path: Path, *, architecture: str | None = Non
 
     Args:
         model: takes exactly the file's tensors.
-        path: a .safetensors file; other formats can run code when read.
+        path: a .safetensors file, or the name of one in shards; other formats can run code when read.
         architecture: what the manifest or the file must say it is; None to take anything that fits.
 
     Raises:
@@ -135,7 +147,7 @@ def load_weights(model: nn.Module, path: Path, *, architecture: str | None = Non
         raise WeightsError(f"{path}: not a safetensors file ({reason}); get it again") from None
     del data
     wanted = model.state_dict()
-    _compare(path, tensors, wanted)
+    compare_tensors(path, tensors, wanted)
     # In place where the model has memory, assigned where it is a mere plan (meta).
     converted = {name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}
     model.load_state_dict(converted, strict=True, assign=any(t.is_meta for t in wanted.values()))
@@ -218,59 +230,12 @@ def verify_weights(path: Path) -> None:
     _read_verified(path, None)
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Number of learned values."""
-    return sum(parameter.numel() for parameter in model.parameters())
+def compare_tensors(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Checks that a file holds a model's tensors, all of them and no others.
 
-
-def _check_suffix(path: Path) -> None:
-    if path.suffix != SUFFIX:
-        raise WeightsError(f"{path}: weights must be a {SUFFIX} file; convert it first")
-
-
-def _read_verified(path: Path, architecture: str | None) -> bytes:
-    """The bytes of a weights file, once they are what the manifest says."""
-    _check_suffix(path)
-    try:
-        size = path.stat().st_size
-    except OSError as problem:
-        raise WeightsError(f"{path}: cannot be read ({problem.strerror}); check the path") from None
-    if size > MAX_BYTES:
-        raise WeightsError(f"{path}: {size} bytes, more than the {MAX_BYTES} allowed; not a file of Lexor's")
-    entry = read_manifest(path.parent).get(path.name)
-    if entry is not None and entry.bytes != size:
-        raise WeightsError(f"{path}: {size} bytes, the manifest says {entry.bytes}; get the file again")
-    try:
-        data = path.read_bytes()
-    except OSError as problem:
-        raise WeightsError(f"{path}: cannot be read ({problem.strerror}); check its permissions") from None
-    if entry is not None:
-        found = hashlib.sha256(data).hexdigest()
-        if found != entry.sha256:
-            said = f"the manifest says {entry.sha256}"
-            raise WeightsError(f"{path}: sha256 {found}, {said}; get the file again")
-    held = _metadata(data).get("architecture") if entry is None else entry.architecture
-    if architecture is not None and held is not None and held != architecture:
-        raise WeightsError(
-            f"{path}: file says architecture {held!r}, wanted {architecture!r}; choose another"
-        )
-    return data
-
-
-def _metadata(data: bytes) -> dict[str, str]:
-    """The free-text metadata in a safetensors header; empty where it is unreadable, as `load` will say."""
-    length = int.from_bytes(data[:8], "little")
-    if length > min(len(data) - 8, 100 << 20):
-        return {}
-    try:
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return metadata if isinstance(metadata, dict) else {}
-
-
-def _compare(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Raises on the first kind of difference between a file's tensors and a model's, naming both sides."""
+    Raises:
+        WeightsError: names the tensors that differ, first by name, then by shape, then by kind, and both sides.
+    """
     missing, unexpected = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or unexpected:
         raise WeightsError(
@@ -287,6 +252,67 @@ def _compare(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tenso
             shown = "; ".join(different[:NAMES_SHOWN])
             rest = f"; and {len(different) - NAMES_SHOWN} more" if len(different) > NAMES_SHOWN else ""
             raise WeightsError(f"{path}: {shown}{rest}; choose the file of this model")
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of learned values."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix != SUFFIX:
+        raise WeightsError(f"{path}: weights must be a {SUFFIX} file; convert it first")
+
+
+def _read_verified(path: Path, architecture: str | None) -> bytes:
+    """The bytes of a weights file, once they are what the manifest says."""
+    _check_suffix(path)
+    entry = read_manifest(path.parent).get(path.name)
+    if not path.is_file() and _index_of(path).is_file():
+        from lexor.models.shards import read_shards
+
+        data = read_shards(_index_of(path))
+    else:
+        data = _read_bounded(path, entry)
+    if entry is not None:
+        found = hashlib.sha256(data).hexdigest()
+        if found != entry.sha256:
+            said = f"the manifest says {entry.sha256}"
+            raise WeightsError(f"{path}: sha256 {found}, {said}; get the file again")
+    held = _metadata(data).get("architecture") if entry is None else entry.architecture
+    if architecture is not None and held is not None and held != architecture:
+        raise WeightsError(
+            f"{path}: file says architecture {held!r}, wanted {architecture!r}; choose another"
+        )
+    return data
+
+
+def _read_bounded(path: Path, entry: ManifestEntry | None) -> bytes:
+    """The bytes of a file of the size that the manifest says, and no larger than any of ours."""
+    try:
+        size = path.stat().st_size
+    except OSError as problem:
+        raise WeightsError(f"{path}: cannot be read ({problem.strerror}); check the path") from None
+    if size > MAX_BYTES:
+        raise WeightsError(f"{path}: {size} bytes, more than the {MAX_BYTES} allowed; not a file of Lexor's")
+    if entry is not None and entry.bytes != size:
+        raise WeightsError(f"{path}: {size} bytes, the manifest says {entry.bytes}; get the file again")
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise WeightsError(f"{path}: cannot be read ({problem.strerror}); check its permissions") from None
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """The free-text metadata in a safetensors header; empty where it is unreadable, as `load` will say."""
+    length = int.from_bytes(data[:8], "little")
+    if length > min(len(data) - 8, 100 << 20):
+        return {}
+    try:
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _describe(tensor: Tensor, what: str) -> str:

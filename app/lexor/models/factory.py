@@ -19,6 +19,7 @@ from lexor.models.checkpoints import (
     read_card,
     read_manifest,
 )
+from lexor.models.encoders import Encoder
 from lexor.models.segmenter import Segmenter
 
 
@@ -49,10 +50,15 @@ _SEGVOL = ("lexor.models.segvol", "build_segvol")
 _PATCHES = {"window": (24, 48, 48), "patch": (4, 8, 8)}
 ARCHITECTURES: Mapping[str, Architecture] = {
     "mobilenet3d": Architecture(*_LIGHT, {"encoder": "mobilenet3d"}, "mobilenet3d.safetensors"),
+    "mobilenetv3": Architecture(*_LIGHT, {"encoder": "mobilenetv3"}, "mobilenetv3.safetensors"),
+    "fastvit": Architecture(*_LIGHT, {"encoder": "fastvit"}, "fastvit.safetensors"),
     "vit_s": Architecture(*_LIGHT, {"encoder": "vit_s", "options": _PATCHES}, "vit_s.safetensors"),
     "vit_b": Architecture(*_LIGHT, {"encoder": "vit_b", "options": _PATCHES}, "vit_b.safetensors"),
     "segvol_vit_s": Architecture(*_SEGVOL, {"encoder": "vit_s"}, "segvol_vit_s.safetensors"),
-    "segvol_vit_b": Architecture(*_SEGVOL, {"encoder": "vit_b"}, "segvol_vit_b.safetensors"),
+    # SegVol as published: what its community's weights were trained with.
+    "segvol_vit_b": Architecture(
+        *_SEGVOL, {"encoder": "vit_b", "published": True}, "segvol_vit_b.safetensors"
+    ),
 }
 
 
@@ -63,6 +69,7 @@ class ModelInfo:
     Attributes:
         name: what `create_model` takes.
         parameters: learned values of the whole model.
+        encoder_parameters: those of its image encoder.
         weights: its bundled weights file, None if there is none here.
         licence: of the weights, SPDX identifier; None without weights.
         scores: of the weights' card, the numbers by name; empty without.
@@ -70,6 +77,7 @@ class ModelInfo:
 
     name: str
     parameters: int
+    encoder_parameters: int
     weights: Path | None = None
     licence: str | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -135,15 +143,17 @@ def _architecture(name: str) -> Architecture:
 
 def _describe(name: str, architecture: Architecture) -> ModelInfo:
     with torch.device("meta"):
-        parameters = count_parameters(architecture.build())
+        model = architecture.build()
+    parameters = count_parameters(model)
+    encoder = sum(count_parameters(part) for part in model.modules() if isinstance(part, Encoder))
     path = find_weights(architecture.weights)
     entry = None if path is None else read_manifest(path.parent).get(path.name)
     if path is None or entry is None:
-        return ModelInfo(name, parameters)
+        return ModelInfo(name, parameters, encoder)
     scores = read_card(path).get("scores")
     numbers = (
         {k: float(v) for k, v in scores.items() if isinstance(v, int | float)}
         if isinstance(scores, dict)
         else {}
     )
-    return ModelInfo(name, parameters, path, entry.licence, numbers)
+    return ModelInfo(name, parameters, encoder, path, entry.licence, numbers)

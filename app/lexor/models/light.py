@@ -8,6 +8,7 @@ decoder dense prompts and fine features (design/training-findings.md).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -18,13 +19,16 @@ from torch import Tensor, nn
 
 from lexor.models import prompt_maps
 from lexor.models.encoders import Stride, build_encoder
-from lexor.models.encoders.mobilenet3d import WIDTHS, Downsample, InstanceNorm, SeparableBlock
+from lexor.models.encoders.blocks import Downsample, InstanceNorm, SeparableBlock
+from lexor.models.encoders.mobilenet3d import WIDTHS
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding, Masks, Segmenter
 
 DECODER_WIDTHS = (32, 48, 96, 160)
 PROTOTYPE_WIDTH = 16
 SUBPIXEL = (1, 2, 2)
+# Voxels of the smallest map whose dense convolutions bfloat16 training on a CPU gets right (3x3x3).
+SMALLEST_BF16_MAP = 27
 
 
 class Fuse(nn.Module):
@@ -38,8 +42,11 @@ class Fuse(nn.Module):
         self.norm2 = InstanceNorm(out)
 
     def forward(self, x: Float[Tensor, "B C d h w"]) -> Float[Tensor, "B E d h w"]:
-        x = F.silu(self.norm1(self.conv1(x)))
-        return F.silu(x + self.norm2(self.conv2(x)))
+        # Torch 2.13 on a CPU returns wrong weight gradients, NaN or 1e31, of bfloat16 convolutions on such maps.
+        faulty = self.training and x.device.type == "cpu" and x[0, 0].numel() < SMALLEST_BF16_MAP
+        with torch.autocast("cpu", enabled=False) if faulty else nullcontext():
+            x = F.silu(self.norm1(self.conv1(x.float() if faulty else x)))
+            return F.silu(x + self.norm2(self.conv2(x)))
 
 
 class PrototypeSimilarity(nn.Module):
@@ -61,7 +68,7 @@ class PrototypeSimilarity(nn.Module):
 
 
 class Detail(nn.Module):
-    """Fine maps beside an encoder that starts coarse (a ViT's patches): a stem, then a block and a halving a scale."""
+    """Fine maps beside an encoder that starts coarse, like a ViT: a stem, then a block and a halving a scale."""
 
     def __init__(self, in_channels: int, coarsest: Stride) -> None:
         super().__init__()

@@ -1,8 +1,7 @@
 """Weights in several small files, named and indexed as users of safetensors expect.
 
-STEM-00001-of-00003.safetensors and so on hold whole tensors each; STEM.safetensors.index.json says which holds what:
-{"metadata": {"total_size", "sha256"}, "weight_map": {tensor: file}}. Joined, they give the original's tensors, and the
-sha256 is that of the joined file.
+STEM-00001-of-00003.safetensors and so on hold whole tensors; STEM.safetensors.index.json says which holds what:
+{"metadata": {"total_size", "sha256"}, "weight_map": {tensor: file}}, sha256 being that of the joined file.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lexor.models.checkpoints import SUFFIX, WeightsError
+from lexor.models.checkpoints import INDEX_SUFFIX, SUFFIX, WeightsError
 
 LIMIT_BYTES = 16_000_000
 # For a shard's header, besides its tensors.
@@ -50,7 +49,8 @@ def split_weights(path: Path, folder: Path, limit_bytes: int = LIMIT_BYTES) -> l
         groups[-1][name] = tensor
         room -= tensor.nbytes
     folder.mkdir(parents=True, exist_ok=True)
-    written, places = [], {}
+    written: list[Path] = []
+    places: dict[str, str] = {}
     for number, group in enumerate(groups, 1):
         file = folder / f"{path.stem}-{number:05}-of-{len(groups):05}{SUFFIX}"
         file.write_bytes(save(group, metadata=metadata))
@@ -63,7 +63,7 @@ def split_weights(path: Path, folder: Path, limit_bytes: int = LIMIT_BYTES) -> l
         },
         "weight_map": places,
     }
-    file = folder / f"{path.name}.index.json"
+    file = folder / f"{path.name}{INDEX_SUFFIX}"
     file.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", "utf-8")
     return [*written, file]
 
@@ -74,6 +74,18 @@ def join_weights(index: Path, path: Path) -> Path:
     Args:
         index: STEM.safetensors.index.json, the shards beside it.
         path: the .safetensors file to write.
+
+    Raises:
+        WeightsError: a shard is missing or damaged, or the whole is not what the index says.
+    """
+    data = read_shards(index)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(data)
+    return temporary.replace(path)
+
+
+def read_shards(index: Path) -> bytes:
+    """The bytes of the file that the shards of an index make.
 
     Raises:
         WeightsError: a shard is missing or damaged, or the whole is not what the index says.
@@ -92,12 +104,10 @@ def join_weights(index: Path, path: Path) -> Path:
             raise WeightsError(f"{index}: shard {name!r} is no plain file name; get it again")
         found, metadata = _read(index.parent / name)
         tensors |= found
-    data = save(tensors, metadata=metadata)
+    data: bytes = save(tensors, metadata=metadata)
     if hashlib.sha256(data).hexdigest() != wanted:
         raise WeightsError(f"{index}: the joined shards are not what it says; get them again")
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    return temporary.replace(path)
+    return data
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
 from operator import index
 
 import numpy as np
 from jaxtyping import Shaped
 
 from lexor.case import Box
-from lexor.prompting.backends import Array, ArrayBackend, select_backend
+from lexor.prompting.backends import Array, ArrayBackend, select_backend, slabs_of
 from lexor.prompting.closing import close_with_ball
 from lexor.prompting.parameters import IntensityParameters
 
@@ -55,11 +55,11 @@ def auto_prompt(
     """
     if index(top) < 1:
         raise ValueError(f"top is {top}: ask for 1 box or more")
-    volume = _checked(volume)
+    volume = checked_volume(volume)
     parameters = parameters or IntensityParameters()
-    backend = select_backend(device)
+    backend = select_backend(device, volume.size)
     try:
-        return _find_boxes(volume, top, parameters, backend)
+        return find_boxes(volume, top, parameters, backend)
     except MemoryError as problem:
         if backend.name == "cpu":
             raise
@@ -71,10 +71,10 @@ def auto_prompt(
         )
     finally:
         backend.release()
-    return _find_boxes(volume, top, parameters, select_backend("cpu"))
+    return find_boxes(volume, top, parameters, select_backend("cpu"))
 
 
-def _checked(volume: np.ndarray) -> np.ndarray:
+def checked_volume(volume: np.ndarray) -> np.ndarray:
     """The volume in a dtype that every backend reads, or an error that says what is wrong with it."""
     volume = np.asarray(volume)
     if volume.ndim != 3 or volume.size == 0:
@@ -86,73 +86,75 @@ def _checked(volume: np.ndarray) -> np.ndarray:
     return volume.astype(volume.dtype.newbyteorder("="), copy=False)
 
 
-def _find_boxes(
-    volume: np.ndarray, top: int, parameters: IntensityParameters, backend: ArrayBackend
+def find_boxes(
+    volume: np.ndarray,
+    top: int,
+    parameters: IntensityParameters,
+    backend: ArrayBackend,
+    done: Callable[[str], object] = lambda stage: None,
 ) -> list[Box]:
-    """Algorithm 1, on whatever device."""
+    """Algorithm 1 as `auto_prompt` runs it, on whatever device.
+
+    Args:
+        volume: as `auto_prompt` checked it.
+        top: see `auto_prompt`.
+        parameters: see `auto_prompt`.
+        backend: the device.
+        done: is told the name of each stage when it is over: "upload", "smoothing", "statistics", "mask"
+            (the band and its closing), "components" and "boxes". `lexor bench prompts` takes the time.
+    """
     shape: Shape = (volume.shape[0], volume.shape[1], volume.shape[2])
-    smoothed = _smooth(backend.upload(volume), parameters, backend)
+    uploaded = backend.upload(volume)
+    done("upload")
+    smoothed = backend.smooth(uploaded, parameters.sigma, parameters.truncate)
+    del uploaded
+    done("smoothing")
     mean, deviation = _statistics(smoothed, backend)
     if not math.isfinite(mean + deviation):
         raise ValueError(
             "volume has voxels that are NaN, infinite or beyond float32: replace them by finite values"
         )
+    done("statistics")
     low = mean + parameters.low * deviation
     high = mean + parameters.high * deviation
-    mask = _band(smoothed, low, high, backend)
+    mask = close_with_ball(_band(smoothed, low, high), shape, parameters.closing_radius, backend)
     del smoothed  # the labels need the room
-    if not bool(mask.any()):
-        return [Box.whole(shape)]
-    mask = close_with_ball(mask, parameters.closing_radius, backend.xp)
+    done("mask")
     labels, sizes = backend.label(mask)
+    del mask
+    done("components")
     largest = np.argsort(-sizes, kind="stable")[:top] + 1
-    return [_box(labels, int(label), parameters.margin, backend) for label in largest]
-
-
-def _slabs(shape: Sequence[int], axis: int, voxels: int) -> list[slice]:
-    """Cut an axis so that each piece of the volume has about so many voxels."""
-    length = shape[axis]
-    step = max(1, voxels * length // math.prod(shape))
-    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
-
-
-def _smooth(volume: Array, parameters: IntensityParameters, backend: ArrayBackend) -> Array:
-    """V_s: the Gaussian-smoothed volume, float32; axis after axis, as SciPy's gaussian_filter goes."""
-    sigma, truncate = parameters.sigma, parameters.truncate
-    smoothed = backend.xp.empty(volume.shape, dtype=np.float32)
-
-    def along_z(slab: slice) -> None:
-        backend.smooth_axis(volume[:, slab], 0, sigma, truncate, smoothed[:, slab])
-
-    def within_slices(slab: slice) -> None:
-        slices = smoothed[slab]
-        backend.smooth_axis(slices, 1, sigma, truncate, slices)
-        backend.smooth_axis(slices, 2, sigma, truncate, slices)
-
-    backend.run(along_z, _slabs(volume.shape, 1, backend.slab_voxels))
-    backend.run(within_slices, _slabs(volume.shape, 0, backend.slab_voxels))
-    return smoothed
+    boxes = [_box(labels, int(label), parameters.margin, backend) for label in largest]
+    done("boxes")
+    return boxes or [Box.whole(shape)]
 
 
 def _statistics(smoothed: Array, backend: ArrayBackend) -> tuple[float, float]:
     """Mean and (population) standard deviation in float64; exactly 0 deviation for a constant volume."""
-    slabs = _slabs(smoothed.shape, 0, backend.slab_voxels)
-    voxels = int(smoothed.size)
 
-    def moment(centre: float, power: int) -> float:
-        def add(slab: slice) -> float:
-            with np.errstate(invalid="ignore", over="ignore"):  # the caller looks at what comes out
-                return float(((smoothed[slab].astype(np.float64) - centre) ** power).sum())
+    def moments(slab: slice) -> tuple[int, float, float]:
+        with np.errstate(invalid="ignore", over="ignore"):  # the caller looks at what comes out
+            exact = smoothed[slab].astype(np.float64)
+            mean = float(exact.sum()) / exact.size
+            exact -= mean
+            exact *= exact
+            return exact.size, mean, float(exact.sum())
 
-        return sum(backend.run(add, slabs)) / voxels
+    # Each slab about its own mean while it is in the cache, then together (Chan, Golub and LeVeque 1979). The
+    # float64 sum of equal float32 values is exact: hence the 0 of a constant volume.
+    voxels, mean, squares = 0, 0.0, 0.0
+    for size, part_mean, part_squares in backend.run(
+        moments, slabs_of(smoothed.shape, 0, backend.slab_voxels)
+    ):
+        distance = part_mean - mean
+        voxels += size
+        mean += distance * size / voxels
+        squares += part_squares + distance * distance * size * (voxels - size) / voxels
+    return mean, math.sqrt(squares / voxels)
 
-    # The float64 sum of half a billion equal float32 values is exact: hence the 0 of a constant volume.
-    mean = moment(0.0, 1)
-    return mean, math.sqrt(moment(mean, 2))
 
-
-def _band(smoothed: Array, low: float, high: float, backend: ArrayBackend) -> Array:
-    """M: the voxels strictly between two float64 thresholds, boolean.
+def _band(smoothed: Array, low: float, high: float) -> Callable[[slice], Array]:
+    """M: the voxels strictly between two float64 thresholds, as a function that gives a slab of it.
 
     A float32 is above a float64 threshold if and only if it is above the greatest float32 that is not above
     the threshold: compared so, no voxel is rounded and none is copied to float64.
@@ -163,13 +165,11 @@ def _band(smoothed: Array, low: float, high: float, backend: ArrayBackend) -> Ar
         floor = np.nextafter(floor, np.float32(-np.inf))
     if float(ceiling) < high:
         ceiling = np.nextafter(ceiling, np.float32(np.inf))
-    mask = backend.xp.empty(smoothed.shape, dtype=bool)
 
-    def fill(slab: slice) -> None:
-        mask[slab] = (smoothed[slab] > floor) & (smoothed[slab] < ceiling)
+    def band(slab: slice) -> Array:
+        return (smoothed[slab] > floor) & (smoothed[slab] < ceiling)
 
-    backend.run(fill, _slabs(smoothed.shape, 0, backend.slab_voxels))
-    return mask
+    return band
 
 
 def _box(labels: Array, label: int, margin: int, backend: ArrayBackend) -> Box:
@@ -181,7 +181,7 @@ def _box(labels: Array, label: int, margin: int, backend: ArrayBackend) -> Box:
         areas = backend.xp.count_nonzero(component, axis=(1, 2))
         return backend.download(areas), backend.download(footprint.any(1)), backend.download(footprint.any(0))
 
-    parts = backend.run(extents, _slabs(labels.shape, 0, backend.slab_voxels))
+    parts = backend.run(extents, slabs_of(labels.shape, 0, backend.slab_voxels))
     areas = np.concatenate([part[0] for part in parts])
     rows = np.logical_or.reduce([part[1] for part in parts])
     columns = np.logical_or.reduce([part[2] for part in parts])

@@ -76,6 +76,62 @@ def train(
 
 
 @app.command()
+def leave_out(
+    config: Annotated[str, typer.Argument(help="A YAML file or preset, as `train` takes it.")],
+    data: Annotated[list[Path], typer.Option(help="Folder of labelled .npz cases; repeatable.")],
+    sources: Annotated[
+        list[str],
+        typer.Option(help="A turn: sources to leave out together, like CT_ibsi,MR_ibsi; repeatable."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/leave-out"),
+    device: Annotated[Device, typer.Option(help="auto: the GPU where there is one.")] = Device.AUTO,
+    devices: Annotated[int | None, typer.Option(min=1, help="Training processes, one a device.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget of each run.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write a row per label.")] = None,
+) -> None:
+    """Score on unseen sources: train without some in turn, each time score on them."""
+    from lexor.case import CaseError
+    from lexor.evaluation.tables import tables_of, write_rows
+    from lexor.training.config import TrainingError, load_config
+    from lexor.training.leave_out import leave_out_scores
+
+    given: dict[str, Any] = {"budget.minutes": minutes, "devices": devices}
+    given = {key: value for key, value in given.items() if value is not None}
+    rows = []
+    try:
+        settings = load_config(config, given | {"data.paths": [str(path) for path in data]})
+        turns = [turn.split(",") for turn in sources]
+        for turn in leave_out_scores(settings, out, turns, device=device.value):
+            rows += turn.rows
+            typer.echo(f"{', '.join(turn.sources)}: {len(turn.rows)} labels")
+        if csv is not None:
+            write_rows(csv, rows)
+    except (TrainingError, CaseError, ValueError, OSError, ImportError) as problem:
+        raise _fail(problem) from None
+    for table in tables_of(rows, "all"):
+        typer.echo(f"\n{table}")
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Where cases and the picture are written.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of cases.")] = 24,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first case.")] = 0,
+    style: Annotated[str | None, typer.Option(help="CT, MR, PET, US or Microscopy; all if not given.")] = None,
+) -> None:
+    """Write synthetic cases as training sees them, and a contact sheet of them."""
+    from lexor.training.synth import read_scene, write_scenes
+    from lexor.viewing.contact_sheet import draw_scenes
+
+    try:
+        paths = write_scenes(folder, count, seed, style)
+        sheet = draw_scenes([read_scene(p) for p in paths], folder / "sheet.png", [p.stem for p in paths])
+    except (ValueError, OSError) as problem:
+        raise _fail(problem) from None
+    typer.echo(f"{folder}: {len(paths)} cases; contact sheet: {sheet}")
+
+
+@app.command()
 def pack(
     data: Annotated[Path, typer.Argument(help="Folder of labelled .npz cases.")],
     file: Annotated[Path, typer.Argument(help="The packed file to write; --data takes it.")],

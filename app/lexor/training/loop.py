@@ -8,33 +8,31 @@ from __future__ import annotations
 
 import copy
 import math
-import multiprocessing
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy, Strategy
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.strategy import Strategy
 from torch import Tensor, nn
 
 from lexor.models.checkpoints import load_weights
 from lexor.models.factory import create_model
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Masks, Segmenter
-from lexor.training.config import LossConfig, OptimiserConfig, TrainingConfig, TrainingError
+from lexor.training.config import LossConfig, TrainingConfig, TrainingError
 from lexor.training.interaction import interact
 from lexor.training.losses import segmentation_loss
+from lexor.training.optimiser import lay_out_gradients, make_optimiser, update_average
 from lexor.training.records import Records
 from lexor.training.schedule import learning_rate, progress
+from lexor.training.signals import signals_forwarded, stop_request
 from lexor.training.state import LAST, Progress, load_state, save_state
-from lexor.training.stream import INTERACTIONS, Batches, load_batches
+from lexor.training.stream import INTERACTIONS, Batch, Batches, load_batches
 from lexor.training.subjects import Subjects
 
 
@@ -89,8 +87,8 @@ def train(config: TrainingConfig, out: Path, *, resume: bool = False, device: st
             find_unused_parameters=_leaves_parameters_out(config.model.name),
         )
     fabric = Fabric(accelerator=device, devices=config.devices, strategy=strategy, precision=config.precision)
-    with _handling(_forward):
-        result: Progress = fabric.launch(run, config, out)
+    with signals_forwarded():
+        result: Progress = fabric.launch(partial(run, config=config, out=out))
     return result
 
 
@@ -102,14 +100,15 @@ def _leaves_parameters_out(name: str) -> bool:
 
 
 def run(fabric: Fabric, config: TrainingConfig, out: Path) -> Progress:
-    """One process of the run."""
+    """One process of the run, to its end or the session's."""
+    threads = torch.get_num_threads()
     if fabric.device.type == "cpu":
         # Threads that share cores with anything else wait for one another; processes do not.
         torch.set_num_threads(1)
     session = Session(fabric, config, out)
     began = saved = time.monotonic()
     spent = session.state.seconds
-    with _stop_request() as request:
+    with stop_request() as request:
         while True:
             elapsed, stop = _agreed(fabric, time.monotonic() - began, request.made)
             session.state.seconds = spent + elapsed
@@ -123,6 +122,7 @@ def run(fabric: Fabric, config: TrainingConfig, out: Path) -> Progress:
                 break
             session.step(share)
     session.close()
+    torch.set_num_threads(threads)
     return session.state
 
 
@@ -141,10 +141,9 @@ class Session:
         model = create_model(name, weights=None, seed=config.seed).train()
         if config.model.start is not None:
             load_weights(model, config.model.start, architecture=name)
-        # Weights stay contiguous: with channels-last ones torch 2.13 returned gradients of 1e31 on a CPU.
         self.model: Segmenter = model.to(fabric.device)
         if fabric.world_size > 1:
-            _lay_out_gradients(self.model)
+            lay_out_gradients(self.model)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimiser = make_optimiser(self.model, config.optimiser)
         self.state = Progress()
@@ -172,14 +171,10 @@ class Session:
         rate = learning_rate(settings, state.step, share, self._epoch_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        asked = time.monotonic()
-        image, target, prompts = next(self._batches)
-        state.waited += time.monotonic() - asked
+        image, target, prompts = self._next_batch()
         # What layers draw depends on the step alone, wherever the run was cut.
         torch.manual_seed((self.config.seed << 20) + (self.fabric.global_rank << 40) + state.step)
-        device = self.fabric.device
-        image, target = image.to(device, non_blocking=True), target.to(device, non_blocking=True)
-        loss, score = self.trainable(image, target, self._interact(image, target, prompts.to(device)))
+        loss, score = self.trainable(image, target, prompts)
         self._stepper.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         if settings.clip:
@@ -193,6 +188,15 @@ class Session:
         self._sums += torch.stack([loss.detach(), score]).double()
         if state.step % self.config.log_every == 0:
             self._log(rate)
+
+    def _next_batch(self) -> Batch:
+        """The step's batch on the device, now and then with clicks on the model's own answers."""
+        asked = time.monotonic()
+        image, target, prompts = next(self._batches)
+        self.state.waited += time.monotonic() - asked
+        device = self.fabric.device
+        image, target = image.to(device, non_blocking=True), target.to(device, non_blocking=True)
+        return image, target, self._interact(image, target, prompts.to(device))
 
     def _interact(self, image: Tensor, target: Tensor, prompts: WindowPrompts) -> WindowPrompts:
         """The prompts after rounds of clicks on the model's own answers, in the share of steps that has them."""
@@ -211,8 +215,7 @@ class Session:
     def _log(self, rate: float) -> None:
         """A row of means over the steps since the last one and over all processes."""
         state, now = self.state, time.monotonic()
-        means = self.fabric.all_reduce(self._sums / self.config.log_every, reduce_op="mean")
-        loss, dice = means.tolist()
+        loss, dice = _reduced(self.fabric, self._sums / self.config.log_every, "mean")
         self._check(loss)
         if self._records is not None:
             row = {"step": state.step, "samples": state.samples, "seconds": state.seconds, "lr": rate}
@@ -243,74 +246,17 @@ class Session:
             )
 
 
-def _lay_out_gradients(model: nn.Module) -> None:
-    """Gives gradients the layout of their weights before they are reduced, which warns of any other."""
-    for parameter in model.parameters():
-        # Axes of length 1 have any stride; flattened, they get those of a new tensor.
-        parameter.register_hook(lambda gradient: gradient.reshape(-1).view(gradient.shape))
-
-
-def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
-    """The optimiser; weight decay spares biases, norms and single values."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if config.name == "adam":
-        return torch.optim.Adam(parameters, lr=config.rate, betas=config.betas)
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.rate, betas=config.betas)
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Moves the averaged weights towards the model's after step `step`; young averages follow faster."""
-    decay = min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-    for kept, value in zip(average.buffers(), model.buffers(), strict=True):
-        kept.copy_(value)
-
-
 def _agreed(fabric: Fabric, elapsed: float, stop: bool) -> tuple[float, bool]:
     """The latest clock, and whether any process is to stop: all leave the loop at the same step."""
     if fabric.world_size == 1:
         return elapsed, stop
     values = torch.tensor([elapsed, float(stop)], dtype=torch.float64, device=fabric.device)
-    latest, stops = fabric.all_reduce(values, reduce_op="max").tolist()
+    latest, stops = _reduced(fabric, values, "max")
     return latest, stops > 0
 
 
-class _Request:
-    """Whether the process was asked to stop."""
-
-    made = False
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.made = True
-
-
-def _forward(number: int, frame: FrameType | None) -> None:
-    """Asks the training processes to stop; this one only waits for them."""
-    for child in multiprocessing.active_children():
-        child.terminate()
-
-
-@contextmanager
-def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM go to `handler`; left as they are outside of the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-@contextmanager
-def _stop_request() -> Iterator[_Request]:
-    request = _Request()
-    with _handling(request):
-        yield request
+def _reduced(fabric: Fabric, values: Tensor, how: str) -> list[float]:
+    """Values of all processes, reduced."""
+    result = fabric.all_reduce(values, reduce_op=how)
+    assert isinstance(result, Tensor)
+    return [float(value) for value in result]

@@ -28,14 +28,14 @@ class Records:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             writer.writerows([_shown(row) for row in rows])
-        self._events = SummaryWriter(str(out), purge_step=step + 1)  # type: ignore[no-untyped-call]
+        self._events = SummaryWriter(str(out), purge_step=step + 1)
 
     def add(self, row: dict[str, float]) -> None:
         """Appends a row of COLUMNS and prints it."""
         with self.path.open("a", newline="") as file:
             csv.writer(file).writerow(_shown(row))
         for name in ("lr", "loss", "dice", "waiting"):
-            self._events.add_scalar(name, row[name], int(row["step"]))  # type: ignore[no-untyped-call]
+            self._events.add_scalar(name, row[name], int(row["step"]))
         print(
             f"step {row['step']:.0f}  {row['seconds']:.0f} s  loss {row['loss']:.4f}  dice {row['dice']:.4f}"
             f"  waiting {row['waiting']:.0%}",
@@ -44,14 +44,14 @@ class Records:
 
     def draw(self) -> None:
         """Brings the curve up to date."""
-        self._events.flush()  # type: ignore[no-untyped-call]
+        self._events.flush()
         rows = read_log(self.path)
         if rows:
             draw_curve(rows, self.out / CURVE)
 
     def close(self) -> None:
         """Ends TensorBoard's file."""
-        self._events.close()  # type: ignore[no-untyped-call]
+        self._events.close()
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

@@ -172,7 +172,8 @@ def _piece(
         high = np.rint(high + rng.normal(0, noise)).astype(int)
     low = np.clip(low, 0, np.array(mask.shape[1:]) - 1)
     high = np.clip(np.maximum(high, low + 1), 1, mask.shape[1:])
-    length = piece_length(*(rng.uniform(0.75, 1.25) * (high - low)), ratio)
+    height, width = rng.uniform(0.75, 1.25) * (high - low)
+    length = piece_length(height, width, ratio)
     middle = seed + found[0].start
     start = middle - length // 2 if way == 0 else middle if way > 0 else middle + 1 - length
     first, last = max(start, box.lower[0], 0), min(start + length, box.upper[0], mask.shape[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lexor.case import Box, Case, write_case
+from lexor.case import Box, Case, read_case, read_labels, write_case
 from lexor.training.synthetic import STYLES, Scene, make_scene
 
 # Millimetres of a pixel, nominally: scenes have no true size.
@@ -61,3 +61,14 @@ def write_scenes(folder: Path, count: int, seed: int, style: str | None = None) 
         write_case(path, Case(path.stem, scene.image, spacing, boxes), labels)
         paths.append(path)
     return paths
+
+
+def read_scene(path: Path) -> Scene:
+    """A written case as a scene again, for looking at it; where targets overlapped the smaller one has the voxels.
+
+    Raises CaseError as read_case and read_labels do.
+    """
+    case, labels = read_case(path), read_labels(path)
+    targets = tuple(labels == k for k in range(1, int(labels.max()) + 1))
+    spacing = case.spacing or (1.0, 1.0, 1.0)
+    return Scene(case.volume, targets, case.modality or "", spacing[0] / spacing[2])

@@ -12,6 +12,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from lexor.models.factory import ModelInfo
+    from lexor.models.inventory import Found
+    from lexor.models.measure import Measure
 
 
 class Advance:
@@ -45,19 +47,53 @@ def progress(total: int) -> Iterator[Advance]:
         yield Advance(bar.console, bar, total)
 
 
-def print_models(models: Sequence[ModelInfo]) -> None:
-    """The registry as a table."""
-    table = Table("model", "parameters", "weights", "licence", "scores")
+def print_models(models: Sequence[ModelInfo], measures: Sequence[Measure] = ()) -> None:
+    """The registry as a table, with what each model costs where that was measured."""
+    by_name = {measure.name: measure for measure in measures}
+    precisions = list(dict.fromkeys(kind for measure in measures for kind in measure.seconds))
+    processors = list(dict.fromkeys(kind for measure in measures for kind in measure.cpu_seconds))
+    costs = [f"s, {kind}" for kind in precisions] + [f"CPU s, {kind}" for kind in processors]
+    table = Table("model", "parameters", "encoder", *(["window", "GFLOPs", *costs] if measures else []))
+    for name in ("weights", "licence", "scores"):
+        table.add_column(name)
     for model in models:
         scores = ", ".join(f"{name} {value:.3f}" for name, value in model.scores.items())
+        cost = []
+        if measures:
+            measure = by_name[model.name]
+            cost = ["x".join(str(n) for n in measure.window), f"{measure.gflops:.3g}"]
+            cost += [f"{measure.seconds[kind]:.2f}" for kind in precisions]
+            cost += [f"{measure.cpu_seconds[kind]:.2f}" for kind in processors]
         table.add_row(
             model.name,
             f"{model.parameters / 1e6:.1f} M",
+            f"{model.encoder_parameters / 1e6:.1f} M",
+            *cost,
             "bundled" if model.bundled else "none",
             model.licence or "-",
             scores or "-",
         )
+    _print_table(table)
+
+
+def print_weights(found: Sequence[Found]) -> None:
+    """The weights of the folders that are searched, as a table."""
+    table = Table("weights", "model", "parameters", "MB", "licence", "")
+    for weights in found:
+        entry = weights.entry
+        table.add_row(
+            str(weights.path),
+            entry.architecture,
+            f"{entry.parameters / 1e6:.1f} M",
+            f"{entry.bytes / 1e6:.1f}",
+            entry.licence,
+            "" if weights.used else "not used: missing, or another of that name comes first",
+        )
+    _print_table(table)
+
+
+def _print_table(table: Table) -> None:
     console = Console()
     if not console.is_terminal:  # a narrow default width would cut the cells
-        console = Console(width=160)
+        console = Console(width=200)
     console.print(table)

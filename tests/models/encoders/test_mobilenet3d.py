@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from lexor.models.encoders import build_encoder
-from lexor.models.encoders.mobilenet3d import DepthwiseConv3d, InstanceNorm
+from lexor.models.encoders.blocks import DepthwiseConv3d, InstanceNorm
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])

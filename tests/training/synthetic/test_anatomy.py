@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from lexor.training.synthetic import anatomy, bones, organs
+from lexor.training.synthetic import anatomy, bodies, bones, organs
 from lexor.training.synthetic.anatomy import COMPOSITIONS, Composition, draw_composition, pack
 from lexor.training.synthetic.canvas import Canvas
 from lexor.training.synthetic.fields import Grid
@@ -115,6 +115,21 @@ def test_packed_cells_do_not_overlap_and_many_touch() -> None:
         bool((ndimage.binary_dilation(a) & b).any()) for i, a in enumerate(patches) for b in patches[i + 1 :]
     )
     assert touching >= 8
+
+
+def test_clutter_leaves_targets_alone() -> None:
+    changed = 0
+    for seed in range(6):
+        canvas = painted(bodies.limb, seed)
+        before, targets = canvas.tissue.clone(), list(canvas.targets)
+        labelled = np.isin(before.numpy(), [i for target in targets for i in target])
+        anatomy.clutter(canvas)
+        assert canvas.targets == targets
+        different = (canvas.tissue != before).numpy()
+        assert not different[labelled].any()
+        assert not different[before.numpy() == 0].any()
+        changed += int(different.sum() > 50)
+    assert changed >= 4
 
 
 def test_styles_draw_the_compositions_that_fit_them() -> None:

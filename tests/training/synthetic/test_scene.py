@@ -93,10 +93,20 @@ def test_contrast_is_signed_and_zero_in_saturated_regions() -> None:
     assert contrast(torch.full((9, 20, 20), 255, dtype=torch.uint8), mask) == 0
 
 
-def test_most_targets_can_be_seen() -> None:
+def test_most_targets_can_be_seen_but_not_all() -> None:
     seen = []
     for seed in range(20):
         scene = make_scene(np.random.default_rng(seed), (16, 48, 48), "MR")
         image = torch.from_numpy(scene.image)
-        seen += [abs(contrast(image, torch.from_numpy(t))) > 0.2 for t in scene.targets]
-    assert 0.8 < np.mean(seen) < 1
+        seen += [abs(contrast(image, torch.from_numpy(t))) > 0.15 for t in scene.targets]
+    assert 0.75 < np.mean(seen) < 1
+
+
+@pytest.mark.gpu
+def test_scenes_are_made_on_a_gpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    for seed in range(20):
+        scene = make_scene(np.random.default_rng(seed), device="cuda")
+        assert equal(scene, make_scene(np.random.default_rng(seed), device="cuda"))
+        assert all(MIN_VOXELS <= target.sum() <= target.size / 2 for target in scene.targets)

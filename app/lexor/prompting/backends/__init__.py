@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -10,6 +11,13 @@ import numpy as np
 # An array of the backend's own kind: numpy's on the CPU, CuPy's on the GPU.
 Array = Any
 T = TypeVar("T")
+
+
+def slabs_of(shape: Sequence[int], axis: int, voxels: int) -> list[slice]:
+    """Cut an axis so that each piece of the volume has about so many voxels."""
+    length = shape[axis]
+    step = max(1, voxels * length // math.prod(shape))
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
 class ArrayBackend(Protocol):
@@ -29,10 +37,11 @@ class ArrayBackend(Protocol):
         """An array of this backend as numpy's."""
         ...
 
-    def smooth_axis(self, source: Array, axis: int, sigma: float, truncate: float, target: Array) -> None:
-        """Gaussian smoothing along one axis, edges mirrored (d c b a | a b c d | d c b a), into `target`.
+    def smooth(self, volume: Array, sigma: float, truncate: float) -> Array:
+        """V_s: the Gaussian-smoothed volume, float32; edges mirrored (d c b a | a b c d | d c b a).
 
-        Sums are float64, `target` is float32 and may be `source` itself: so every backend rounds alike.
+        Along z, then y, then x. Sums are float64 and each pass is stored as float32, as SciPy's
+        `gaussian_filter` does with float32 output: so every backend rounds alike.
         """
         ...
 
@@ -54,12 +63,14 @@ class ArrayBackend(Protocol):
         ...
 
 
-def select_backend(device: str) -> ArrayBackend:
+def select_backend(device: str, voxels: int | None = None) -> ArrayBackend:
     """The backend for a device.
 
     Args:
         device: "cpu"; "cuda", which needs CuPy, cuCIM and a GPU; or "auto", which is "cuda" where that works
-            and "cpu" elsewhere.
+            and is worth its start, and "cpu" elsewhere.
+        voxels: of the volume to come. "auto" then leaves small volumes to the CPU: those that it finishes
+            before the GPU would have started (`worth_a_gpu`).
 
     Raises:
         ValueError: no such device, or "cuda" where it does not work; the message says why.
@@ -68,6 +79,8 @@ def select_backend(device: str) -> ArrayBackend:
 
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device is {device!r}: use 'auto', 'cpu' or 'cuda'")
+    if device == "auto" and voxels is not None and not worth_a_gpu(voxels, cuda.is_warm()):
+        return cpu.CpuBackend()
     if device != "cpu":
         reason = cuda.why_unusable()
         if reason is None:
@@ -77,3 +90,17 @@ def select_backend(device: str) -> ArrayBackend:
                 f"device is 'cuda', but {reason}: install lexor[gpu] where a GPU is, or use 'cpu'"
             )
     return cpu.CpuBackend()
+
+
+# NOT MEASURED: no GPU was at hand. Estimates, to be replaced by what `lexor bench prompts --device cuda` prints.
+# The first prompt of a process imports CuPy and cuCIM, makes a CUDA context and loads or compiles kernels.
+COLD_GPU_SECONDS = 5.0
+# Later ones copy the volume, and launch some hundred kernels.
+WARM_GPU_SECONDS = 0.02
+# This one was measured, on two cores (160x512x512).
+CPU_VOXELS_PER_SECOND = 90e6
+
+
+def worth_a_gpu(voxels: int, warm: bool) -> bool:
+    """Whether the CPU would still be at a volume when a GPU, cold or warm, is ready to begin."""
+    return voxels / CPU_VOXELS_PER_SECOND > (WARM_GPU_SECONDS if warm else COLD_GPU_SECONDS)

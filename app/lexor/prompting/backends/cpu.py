@@ -1,4 +1,4 @@
-"""Automatic prompts on the CPU: SciPy smooths, cc3d labels, threads share the slabs."""
+"""Automatic prompts on the CPU: the BLAS smooths, cc3d labels, threads share the slabs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lexor.prompting.backends import slabs_of
+from lexor.prompting.smoothing import GaussianKernel, smooth_along_z, smooth_within_slices
+
 T = TypeVar("T")
+# Where a slab is worked on bit by bit, in buffers of a core's own cache, it may be so many times larger.
+LARGE_SLABS = 4
 
 
 class CpuBackend:
@@ -28,21 +33,41 @@ class CpuBackend:
         """The array itself."""
         return array
 
-    def smooth_axis(
-        self, source: np.ndarray, axis: int, sigma: float, truncate: float, target: np.ndarray
-    ) -> None:
-        """See `ArrayBackend.smooth_axis`; SciPy sums in float64 and buffers lines, so in place is safe."""
-        from scipy.ndimage import gaussian_filter1d
+    def smooth(self, volume: np.ndarray, sigma: float, truncate: float) -> np.ndarray:
+        """See `ArrayBackend.smooth`."""
+        kernel = GaussianKernel(sigma, truncate)
+        smoothed = np.empty(volume.shape, dtype=np.float32)
 
-        gaussian_filter1d(source, sigma, axis=axis, output=target, mode="reflect", truncate=truncate)
+        def along_z(slab: slice) -> None:
+            smooth_along_z(volume[:, slab], smoothed[:, slab], kernel)
+
+        def within_slices(slab: slice) -> None:
+            smooth_within_slices(smoothed[slab], kernel)
+
+        self.run(along_z, slabs_of(volume.shape, 1, LARGE_SLABS * self.slab_voxels))
+        self.run(within_slices, slabs_of(volume.shape, 0, LARGE_SLABS * self.slab_voxels))
+        return smoothed
 
     def label(self, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `ArrayBackend.label`; cc3d numbers components as its scan meets them: raster order."""
         import cc3d
 
-        labels = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26)
-        counts = cc3d.statistics(labels, no_slice_conversion=True)["voxel_counts"]
-        return labels, np.asarray(counts[1:], dtype=np.int64)
+        labels, count = cc3d.connected_components(
+            np.ascontiguousarray(mask), connectivity=26, return_N=True
+        )
+
+        def voxels(slab: slice) -> np.ndarray:
+            # By runs of one label: far fewer than voxels, as components are solid things.
+            flat = labels[slab].ravel()
+            starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+            lengths = np.diff(starts, append=flat.size)
+            return np.bincount(flat[starts], weights=lengths, minlength=count + 1)
+
+        slabs = slabs_of(labels.shape, 0, LARGE_SLABS * self.slab_voxels)
+        counts = np.zeros(count + 1)
+        for part in self.run(voxels, slabs):
+            counts += part
+        return labels, counts[1:].astype(np.int64)
 
     def run(self, work: Callable[[slice], T], slabs: Sequence[slice]) -> list[T]:
         """See `ArrayBackend.run`; SciPy and numpy let go of the interpreter lock for most of the work."""

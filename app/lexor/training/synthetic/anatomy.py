@@ -33,8 +33,12 @@ def _background(c: Canvas) -> tuple[int, ...]:
     """One to four tissues in smooth regions, inside a body's outline or over the whole field of view."""
     kinds = [c.add(str(c.rng.choice(_STUFF))) for _ in range(int(c.rng.integers(1, 5)))]
     cells = c.u(2, 9)
-    fields = [c.grid.noise(c.grid.all, cells * c.u(0.7, 1.5), c.rng) for _ in kinds]
-    c.tissue = (torch.stack(fields).argmax(0) + 1).to(torch.int32)
+    highest = c.grid.noise(c.grid.all, cells * c.u(0.7, 1.5), c.rng)
+    c.tissue.fill_(kinds[0])
+    for k in kinds[1:]:
+        field = c.grid.noise(c.grid.all, cells * c.u(0.7, 1.5), c.rng)
+        c.tissue.masked_fill_(field > highest, k)
+        highest = torch.maximum(highest, field)
     if c.chance(0.45):
         radii = np.array([c.grid.extent[0] * c.u(0.6, 2.5), c.unit * c.u(0.7, 1.1), c.unit * c.u(0.7, 1.1)])
         where, u = local(c.grid, c.centre, radii, c.rng)
@@ -214,6 +218,29 @@ def vessels(c: Canvas) -> None:
             family(c.grid, place, radii, c.rng), str(c.rng.choice(["blood", "wall", "fluid"])), label=False
         )
         c.label(outer)
+
+
+def clutter(c: Canvas) -> None:
+    """Fills what belongs to no target with strands and distractors, some of a target's own intensity."""
+    labelled = [i for target in c.targets for i in target]
+    ground = tuple(i for i in range(1, len(c.kinds)) if i not in labelled)
+    if not ground:
+        return
+    for _ in range(int(c.rng.choice(3, p=[0.4, 0.4, 0.2]))):
+        sheets = c.grid.noise(c.grid.all, c.u(6, 24), c.rng).abs() < c.u(0.03, 0.15)
+        c.paint(
+            Patch(c.grid.all, sheets),
+            str(c.rng.choice(["fat", "wall", "muscle", "fluid"])),
+            ground,
+            label=False,
+        )
+    for _ in range(int(c.rng.integers(0, 9))):
+        size = c.u(0.04, 0.2) if c.chance(0.8) else c.u(0.2, 0.4)
+        patch = any_shape(
+            c.grid, c.rng.uniform(0, 1, 3) * c.grid.extent, c.size(size, size, size, 0.3), c.rng
+        )
+        like = int(c.rng.choice(labelled)) if labelled and c.chance(0.5) else None
+        c.paint(patch, str(c.rng.choice(_STUFF)), ground, like, label=False)
 
 
 Composition = Callable[[Canvas], None]

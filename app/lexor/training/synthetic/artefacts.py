@@ -18,7 +18,7 @@ def artefacts(image: Tensor, rng: np.random.Generator, scale: float) -> Tensor:
         image = image + scale * torch.from_numpy(steps).to(device)
     if rng.random() < 0.06:  # a ghost along the phase direction
         image = image + rng.uniform(0.05, 0.2) * image.roll(int(height * rng.uniform(0.2, 0.5)), 1)
-    if rng.random() < 0.06:  # rings or streaks around a point
+    if rng.random() < 0.04:  # rings or streaks around a point
         y = torch.arange(height, device=device)[:, None] - rng.uniform(0.2, 0.8) * height
         x = torch.arange(width, device=device)[None, :] - rng.uniform(0.2, 0.8) * width
         if rng.random() < 0.4:

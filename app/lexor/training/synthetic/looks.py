@@ -59,10 +59,11 @@ def _shape(tissue: Tensor) -> Shape:
     return tissue.shape[0], tissue.shape[1], tissue.shape[2]
 
 
-def _texture(image: Tensor, tissue: Tensor, rng: Rng, strength: float, ratio: float) -> Tensor:
-    """Adds smooth texture whose strength differs between tissues."""
-    count = int(tissue.max()) + 1
-    weights = _look_up(rng.uniform(0, strength, count) * (rng.random(count) < 0.7), tissue)
+def _texture(c: Canvas, image: Tensor, tissue: Tensor, rng: Rng, strength: float, ratio: float) -> Tensor:
+    """Adds smooth texture whose strength differs between tissues; tumours are the least even."""
+    count = len(c.kinds)
+    rough = np.array([2.5 if kind in ("lesion", "hot", "necrosis") else 1.0 for kind in c.kinds])
+    weights = _look_up(rough * rng.uniform(0, strength, count) * (rng.random(count) < 0.7), tissue)
     return image + weights * smooth_noise(
         _shape(tissue), rng.uniform(5, 40), rng, (ratio, 1, 1), image.device
     )
@@ -115,7 +116,7 @@ def _ct(c: Canvas, tissue: Tensor, rng: Rng, ratio: float) -> Tensor:
     lines = _lines(c, tissue)
     if lines is not None:
         image = image + lines * float(rng.choice([-1, -1, 1])) * rng.uniform(10, 80)
-    image = _texture(image, tissue, rng, 0.04 * width, ratio)
+    image = _texture(c, image, tissue, rng, 0.04 * width, ratio)
     image = _soften(image, rng, 0.2, 0.9)
     noise = float(np.exp(rng.normal(2.6, 0.7)))
     image = image + min(max(noise, 0.005 * width), 0.16 * width) * _noise(tissue, rng, image.device)
@@ -141,7 +142,7 @@ def _mr(c: Canvas, tissue: Tensor, rng: Rng, ratio: float) -> Tensor:
     lines = _lines(c, tissue)
     if lines is not None:
         image = image + lines * rng.uniform(-0.2, 0.3)
-    image = _texture(image, tissue, rng, 0.12, ratio)
+    image = _texture(c, image, tissue, rng, 0.12, ratio)
     image = _soften(image, rng, 0.2, 1.1)
     if rng.random() < 0.15:
         image = _soften(image, rng, 1.0, 2.0)
@@ -197,7 +198,7 @@ def _us(c: Canvas, tissue: Tensor, rng: Rng, ratio: float) -> Tensor:
     lines = _lines(c, tissue)
     if lines is not None:
         image = image + lines * rng.uniform(0, 0.5) * smooth_noise(shape, 4, rng, device=device).clamp(min=0)
-    image = _texture(image, tissue, rng, 0.1, ratio).clamp(min=0.003)
+    image = _texture(c, image, tissue, rng, 0.1, ratio).clamp(min=0.003)
     depth = torch.linspace(0, 1, shape[1], device=device)[None, :, None]
     hard = [k in ("bone", "air", "lung") for k in c.kinds]
     if any(hard) and rng.random() < 0.8:  # little comes back from behind bone and gas
@@ -256,7 +257,7 @@ def _microscopy(c: Canvas, tissue: Tensor, rng: Rng, ratio: float) -> Tensor:
             stain, rng.uniform(-0.3, 0.4)
         )
         image = image + strength * lines
-    image = _texture(image, tissue, rng, 0.25 if stain == "electron" else 0.15, ratio)
+    image = _texture(c, image, tissue, rng, 0.25 if stain == "electron" else 0.15, ratio)
     if stain != "electron":  # uneven staining
         image = image * torch.exp(
             rng.uniform(0, 0.5) * smooth_noise(shape, rng.uniform(2, 8), rng, (ratio, 1, 1), device)

@@ -1,0 +1,44 @@
+"""Volumes to take the time on: a body with organs, vessels, bones, air and noise, of any size."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import UInt8
+
+Shape = tuple[int, int, int]
+
+# What both issue and README speak of: a CT of the trunk, and a small field of view.
+SHAPES: tuple[Shape, ...] = ((160, 512, 512), (64, 256, 256))
+ORGANS = 60
+
+
+def body(shape: Shape, seed: int = 0) -> UInt8[np.ndarray, "D H W"]:
+    """A CT-like volume: air, a body of even brightness, organs darker and brighter than it, noise.
+
+    Args:
+        shape: (D, H, W).
+        seed: of organs and noise.
+    """
+    rng = np.random.default_rng(seed)
+    depth, height, width = shape
+    y, x = np.ogrid[:height, :width]
+    outline = ((y / height - 0.5) / 0.36) ** 2 + ((x / width - 0.5) / 0.46) ** 2 <= 1
+    volume = np.empty(shape, dtype=np.float32)
+    volume[:] = np.where(outline, 110, 4)
+    for _ in range(ORGANS):
+        centre = (0.5 + rng.uniform((-0.5, -0.27, -0.35), (0.5, 0.27, 0.35))) * shape
+        radii = rng.uniform(0.02, 0.13, 3) * shape
+        _paint(volume, centre, radii, rng.choice([15, 60, 90, 130, 160, 190, 250]))
+    for plane in volume:
+        plane += rng.standard_normal(plane.shape, dtype=np.float32) * 9
+    return np.clip(volume, 0, 255, out=volume).astype(np.uint8)
+
+
+def _paint(volume: np.ndarray, centre: np.ndarray, radii: np.ndarray, value: float) -> None:
+    """Fill an ellipsoid, cut by the border."""
+    lower = np.maximum(np.floor(centre - radii), 0).astype(int)
+    upper = np.minimum(np.ceil(centre + radii) + 1, volume.shape).astype(int)
+    grid = np.ogrid[tuple(slice(low, high) for low, high in zip(lower, upper, strict=True))]
+    terms = [((axis - c) / r) ** 2 for axis, c, r in zip(grid, centre, radii, strict=True)]
+    part = volume[tuple(slice(low, high) for low, high in zip(lower, upper, strict=True))]
+    part[terms[0] + terms[1] + terms[2] <= 1] = value

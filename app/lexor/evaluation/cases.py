@@ -1,0 +1,119 @@
+"""The cases of an evaluation: which, with what boxes, and with what truth."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Integer
+
+from lexor.case import Box, Case, CaseError, read_case, read_labels
+
+
+def loosen(box: Box, shape: Sequence[int], shift: int) -> Box:
+    """The box with y and x moved out by `shift` pixels per 256 of the axis, as the organisers do it."""
+    _, height, width = shape
+    dy, dx = int(shift * height / 256), int(shift * width / 256)
+    lower = (box.lower[0], max(0, box.lower[1] - dy), max(0, box.lower[2] - dx))
+    upper = (box.upper[0], min(height, box.upper[1] + dy), min(width, box.upper[2] + dx))
+    return Box(lower, upper, box.z_mid)
+
+
+def source_of(name: str) -> str:
+    """Modality and data set of a case, the first two tokens of its name: CT_openkbp of CT_openkbp_pt_201."""
+    return "_".join(name.split("_")[:2])
+
+
+def choose_cases(
+    paths: Sequence[Path], sources: Collection[str] = (), limit: int | None = None, seed: int = 7
+) -> list[Path]:
+    """The cases of some sources, sorted; all sources if none is named.
+
+    Args:
+        limit: at most so many cases of each source, drawn by the seed. What is drawn of a source depends on
+            nothing else, and a larger limit adds to it.
+
+    Raises:
+        CaseError: a source of which there is no case.
+    """
+    by_source: dict[str, list[Path]] = {}
+    for path in sorted(paths):
+        by_source.setdefault(source_of(path.stem), []).append(path)
+    for source in sources:
+        if source not in by_source:
+            raise CaseError(f"--sources: {source!r} has no case here; there are {', '.join(by_source)}")
+    chosen: list[Path] = []
+    for source, found in by_source.items():
+        if not sources or source in sources:
+            order = np.random.default_rng(seed).permutation(len(found))
+            chosen += [found[i] for i in order[:limit]]
+    return sorted(chosen)
+
+
+def loosened_cases(
+    paths: Sequence[Path], seed: int = 7, chosen: Collection[Path] | None = None
+) -> Iterator[tuple[Path, Case | CaseError]]:
+    """Cases in sorted order with their boxes loosened by 0 to 5 pixels per 256, one draw a box.
+
+    Args:
+        chosen: the cases wanted of these, None for all. The draws go over all of them, so that a case's boxes
+            do not depend on what else was chosen.
+
+    Yields:
+        Each chosen path with its case, or with what is wrong with it: then it had no draw.
+    """
+    rng = np.random.default_rng(seed)
+    for source in sorted(paths):
+        wanted = chosen is None or source in chosen
+        try:
+            case = read_case(source)
+        except CaseError as problem:
+            if wanted:
+                yield source, problem
+            continue
+        shifts = [int(rng.integers(0, 6)) for _ in case.boxes]
+        if wanted:
+            boxes = tuple(
+                None if box is None else loosen(box, case.volume.shape, shift)
+                for box, shift in zip(case.boxes, shifts, strict=True)
+            )
+            yield source, replace(case, boxes=boxes)
+
+
+def given_cases(paths: Collection[Path]) -> Iterator[tuple[Path, Case | CaseError]]:
+    """As `loosened_cases` does, with the boxes that the files hold."""
+    for source in sorted(paths):
+        try:
+            yield source, read_case(source)
+        except CaseError as problem:
+            yield source, problem
+
+
+def spacing_of(case: Case) -> tuple[float, float, float]:
+    """The case's spacing, in the file's order.
+
+    Raises:
+        CaseError: it has none.
+    """
+    if case.spacing is None:
+        raise CaseError(f"{case.name}.npz: spacing: NSD needs the millimetres between voxels; add the key")
+    return case.spacing
+
+
+def truth_of(case: Case, source: Path, folder: Path | None = None) -> Integer[np.ndarray, "D H W"]:
+    """The true labels of a case: `gts` of its own file, or of the file of that name in a folder.
+
+    Raises:
+        CaseError: there are none, they are all background, or they are no labels of this volume.
+    """
+    path = source if folder is None else folder / source.name
+    truth = read_labels(path)
+    if truth.shape != case.volume.shape:
+        raise CaseError(
+            f"{path.name}: gts has shape {truth.shape}, imgs {case.volume.shape}; give the truth of this case"
+        )
+    if not truth.any() or truth.min() < 0:
+        raise CaseError(f"{path.name}: gts has no label 1, 2, ...; nothing to score")
+    return truth

@@ -1,0 +1,57 @@
+"""The score on sources that training has not seen: train without them in turn, score on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lexor.evaluation.boxes import Row, evaluate_boxes
+from lexor.inference.predictor import Predictor
+from lexor.training.config import TrainingConfig, TrainingError
+from lexor.training.loop import train
+from lexor.training.state import AVERAGE
+from lexor.training.subjects import list_files, source_of
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One turn: the sources left out, and the scores of every label of theirs."""
+
+    sources: tuple[str, ...]
+    rows: list[Row]
+
+
+def leave_out_scores(
+    config: TrainingConfig,
+    out: Path,
+    turns: Sequence[Sequence[str]],
+    *,
+    device: str = "auto",
+    seed: int = 7,
+) -> Iterator[LeftOut]:
+    """Trains once a turn, in OUT/SOURCES, and scores the averaged weights on what was left out.
+
+    Args:
+        config: of every run; its data must be folders. A run already there goes on, or is only scored.
+        out: folder of the runs.
+        turns: sources to leave out together, such as those of one scanner or patient group.
+        device: as `train` takes it.
+        seed: of the boxes' loosening.
+
+    Raises:
+        TrainingError: as `train`; or a turn whose sources have no file in the folders.
+    """
+    files = [file for path in config.data.paths for file in list_files(path)]
+    for sources in turns:
+        left = [file for file in files if source_of(file.stem) in sources]
+        if not left:
+            raise TrainingError(
+                f"data.paths: no case of {', '.join(sources)}; give its folder, not a packed file"
+            )
+        without = config.data.model_copy(update={"leave_out": (*config.data.leave_out, *sources)})
+        folder = out / "+".join(sources)
+        train(config.model_copy(update={"data": without}), folder, resume=True, device=device)
+        predictor = Predictor(config.model.name, device=device, weights=folder / AVERAGE)
+        rows = [row for case in evaluate_boxes(left, predictor, seed) for row in case.rows]
+        yield LeftOut(tuple(sources), rows)

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lexor.models.checkpoints import read_card
+from lexor.models.factory import create_model
+from lexor.training.config import load_config
+from lexor.training.export import export
+from lexor.training.loop import train
+
+
+def test_a_runs_weights_say_how_they_were_made(tmp_path: Path, data: Path) -> None:
+    (data / "manifest.csv").write_text(
+        "file,licence\n" + "".join(f"train/CT_alpha_{n}.npz,CC BY 4.0\n" for n in range(4))
+    )
+    config = load_config(
+        "smoke",
+        {
+            "model.window": [8, 16, 16],
+            "data.paths": [data],
+            "data.leave_out": ["MR_gamma"],
+            "mix.real": 1,
+            "budget.minutes": None,
+            "budget.steps": 2,
+            "log_every": 1,
+        },
+    )
+    train(config, tmp_path / "run", device="cpu")
+    path = tmp_path / "weights" / "mobilenet3d.safetensors"
+    entry = export(tmp_path / "run", path, licence="CC-BY-4.0")
+    assert (entry.architecture, entry.licence, entry.card) == ("mobilenet3d", "CC-BY-4.0", "mobilenet3d.json")
+    stored = load_file(path)
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    for name, tensor in load_file(tmp_path / "run" / "average.safetensors").items():
+        torch.testing.assert_close(stored[name].float(), tensor, atol=1e-3, rtol=1e-3)
+    create_model("mobilenet3d", weights=path)
+    card = read_card(path)
+    assert card["data"]["real"] == [
+        {"source": "CT_alpha", "licence": "CC BY 4.0", "volumes": 4},
+        {"source": "CT_beta", "licence": "unknown; no manifest.csv says it", "volumes": 2},
+    ]
+    assert len(card["data"]["sha256"]) == 64
+    training = card["training"]
+    assert (training["steps"], training["samples"], training["seed"]) == (2, 8, 0)
+    assert load_config_of(training["config"], tmp_path) == config
+    assert "lexor train" in training["command"]
+
+
+def load_config_of(values: dict[str, object], folder: Path) -> object:
+    import yaml
+
+    (folder / "again.yaml").write_text(yaml.safe_dump(values))
+    return load_config(folder / "again.yaml")
+
+
+def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"config.yaml: no such file"):
+        export(tmp_path, tmp_path / "weights.safetensors", licence="MIT")
