@@ -58,3 +58,33 @@ class Balls:
                 else:
                     labels[ball & (labels == index)] = 0
         return Prediction(labels, (), (), 0.5)
+
+
+def scattered(seed: int, share: int, shape: tuple[int, int, int] = (9, 14, 16)) -> np.ndarray:
+    """A mask of about `share` per cent of the voxels, without a pattern to speak of."""
+    index = np.arange(np.prod(shape), dtype=np.int64).reshape(shape) + 7919 * seed
+    return (index * 2654435761 % 2**32 >> 16) % 100 < share
+
+
+def block(lower: tuple[int, int, int], upper: tuple[int, int, int]) -> np.ndarray:
+    """A block [lower, upper) in a volume of 9x14x16."""
+    mask = np.zeros((9, 14, 16), bool)
+    mask[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))] = True
+    return mask
+
+
+def mask_pairs() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Predictions and truths whose errors tie, touch at corners, reach the border, or are large."""
+    empty = np.zeros((9, 14, 16), bool)
+    whole = block((1, 2, 2), (8, 12, 14))
+    return {
+        "single voxels": (scattered(1, 2), empty),
+        "sparse": (scattered(2, 6), scattered(3, 6)),
+        "dense": (scattered(4, 40), scattered(5, 40)),
+        "missed block": (empty, whole),
+        "spurious slab": (block((0, 0, 0), (9, 14, 5)), empty),
+        "two equal blocks": (block((0, 0, 10), (4, 4, 14)), block((5, 9, 1), (9, 13, 5))),
+        "a flat block": (empty, block((3, 1, 1), (4, 13, 15))),
+        "a block with holes": (whole & ~scattered(6, 5), whole | scattered(7, 3)),
+        "a shifted block": (block((2, 4, 4), (9, 14, 16)), whole),
+    }

@@ -20,7 +20,7 @@ def body(shape: Shape, seed: int = 0) -> UInt8[np.ndarray, "D H W"]:
         seed: of organs and noise.
     """
     rng = np.random.default_rng(seed)
-    depth, height, width = shape
+    _, height, width = shape
     y, x = np.ogrid[:height, :width]
     outline = ((y / height - 0.5) / 0.36) ** 2 + ((x / width - 0.5) / 0.46) ** 2 <= 1
     volume = np.empty(shape, dtype=np.float32)

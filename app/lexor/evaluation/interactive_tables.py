@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from lexor.evaluation.automatic import PAPER_AUTOMATIC, PAPER_MANUAL
+from lexor.evaluation.automatic import PAPER_AUTOMATIC, PAPER_MANUAL, AutomaticRun
 from lexor.evaluation.boxes import MODEL
 from lexor.evaluation.results import CaseResult
 from lexor.evaluation.scores import Scores
 from lexor.evaluation.tables import METRICS, Metric, markdown
 
 MACRO = "macro"
+Take = Callable[[CaseResult], Scores]
 
 
 def runs_tables(results: Sequence[CaseResult]) -> list[str]:
@@ -47,13 +49,10 @@ def runs_means(results: Sequence[CaseResult]) -> dict[str, dict[str, Scores]]:
     """
     if not results:
         return {}
-    takes: dict[str, Callable[[CaseResult], Scores]] = {}
-    if results[0].box_run is not None:
-        takes["box"] = _box_scores
+    takes: dict[str, Take] = {} if results[0].box_run is None else {"box": _box_scores}
     for index in range(len(results[0].click_runs)):
-        takes[f"{index + 1} click{'s' if index else ''}"] = lambda r, i=index: r.click_runs[i].scores  # type: ignore[misc]
-    takes["AUC"] = lambda result: result.auc
-    takes["Final"] = lambda result: result.final
+        takes[f"{index + 1} click{'s' if index else ''}"] = partial(_click_scores, index)
+    takes |= {"AUC": lambda result: result.auc, "Final": lambda result: result.final}
     return {name: _means(results, take) for name, take in takes.items()}
 
 
@@ -61,26 +60,17 @@ def automatic_table(results: Sequence[CaseResult]) -> str:
     """Markdown: DSC from given and from automatic boxes by modality, means over cases, beside the paper's."""
     found = [result for result in results if result.automatic is not None]
     boxed = [result for result in found if result.box_run is not None]
-    takes: dict[str, tuple[list[CaseResult], Callable[[CaseResult], float]]] = {
-        "given boxes, mean over labels": (boxed, lambda r: _box_scores(r).dsc),
-        "one automatic box, mean over labels": (
-            found,
-            lambda r: r.automatic.scores.dsc if r.automatic else 0.0,
-        ),
-        "given boxes, best label": (
-            boxed,
-            lambda r: max((row.scores[MODEL] for row in r.rows), default=0.0),
-        ),
-        "one automatic box, best-matching label": (
-            found,
-            lambda r: r.automatic.best_dsc if r.automatic else 0.0,
-        ),
+    takes: dict[str, tuple[list[CaseResult], Take]] = {
+        "given boxes, mean over labels": (boxed, _box_scores),
+        "one automatic box, mean over labels": (found, lambda result: _automatic(result).scores),
+        "given boxes, best label": (boxed, _best_of_box_run),
+        "one automatic box, best-matching label": (found, _best_of_automatic),
     }
     heads = _counted(found)
     modalities = [*_by_modality(found), MACRO]
     lines = []
     for name, (group, take) in takes.items():
-        means = _means(group, lambda result, take=take: Scores(take(result), 0.0))  # type: ignore[misc]
+        means = _means(group, take)
         lines.append([name, *(f"{means[m].dsc:.3f}" if m in means else "-" for m in modalities)])
     for name, paper in (("manual", PAPER_MANUAL), ("automatic", PAPER_AUTOMATIC)):
         cells = [f"{paper[m]:.2f}" if m in paper else "-" for m in modalities[:-1]]
@@ -121,11 +111,28 @@ def _box_scores(result: CaseResult) -> Scores:
     return result.box_run.scores
 
 
-def _means(results: Sequence[CaseResult], take: Callable[[CaseResult], Scores]) -> dict[str, Scores]:
+def _click_scores(index: int, result: CaseResult) -> Scores:
+    return result.click_runs[index].scores
+
+
+def _automatic(result: CaseResult) -> AutomaticRun:
+    assert result.automatic is not None
+    return result.automatic
+
+
+def _best_of_automatic(result: CaseResult) -> Scores:
+    # Of the best label only DSC is known, and only DSC is shown.
+    return Scores(_automatic(result).best_dsc, 0.0)
+
+
+def _best_of_box_run(result: CaseResult) -> Scores:
+    return Scores(max((row.scores[MODEL] for row in result.rows), default=0.0), 0.0)
+
+
+def _means(results: Sequence[CaseResult], take: Take) -> dict[str, Scores]:
     means = {}
     for modality, group in _by_modality(results).items():
-        scores = [take(result) for result in group]
-        means[modality] = _mean(scores)
+        means[modality] = _mean([take(result) for result in group])
     if means:
         means[MACRO] = _mean(list(means.values()))
     return means

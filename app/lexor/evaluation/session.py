@@ -107,7 +107,9 @@ def _evaluate(
 ) -> CaseResult:
     truth = truth_of(case, path, truths)
     if not settings.boxes:
-        case = replace(case, boxes=(), clicks=())
+        case = replace(case, boxes=(), clicks=(), previous=None)
+    if not case.boxes and not settings.clicks and settings.prompt == "given":
+        raise CaseError(f"{path.name}: boxes: there are none to run on; give --clicks 1 or more")
     runs: list[Run] = []
     rows: list[Row] = []
     for run, labels in runs_of(case, truth, predictor, settings.clicks):

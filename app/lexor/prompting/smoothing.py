@@ -38,7 +38,8 @@ class GaussianKernel:
     def along_first(self, padded: np.ndarray, start: int, count: int) -> np.ndarray:
         """Smoothed rows start .. start + count, at most TILE, of rows that were padded by the radius."""
         reach = count + 2 * self.radius
-        return self.transposed[:count, :reach] @ padded[start : start + reach]
+        answer: np.ndarray = self.transposed[:count, :reach] @ padded[start : start + reach]
+        return answer
 
     def along_last(self, padded: np.ndarray, out: np.ndarray) -> None:
         """Smooth C-contiguous float64 rows that were padded by the radius; `out` is float64 too."""

@@ -215,7 +215,7 @@ def load_config(source: str | Path, overrides: Mapping[str, Any] | None = None) 
     """The configuration of a YAML file or a preset.
 
     Args:
-        source: a path, or a name of `list_presets()`.
+        source: a path, or a name of `list_presets()`; a weights' card (.json) gives the one it was trained by.
         overrides: values by dotted key ("budget.minutes") that replace the file's.
 
     Raises:
@@ -234,6 +234,9 @@ def load_config(source: str | Path, overrides: Mapping[str, Any] | None = None) 
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         reason = " ".join(str(problem).split())
         raise TrainingError(f"{source}: not readable YAML ({reason}); correct it") from None
+    if path.suffix == ".json" and isinstance(values, dict):
+        values = values.get("training")
+        values = values.get("config") if isinstance(values, dict) else None
     if not isinstance(values, dict):
         raise TrainingError(f"{source}: holds {type(values).__name__}, not a mapping; give key: value lines")
     for dotted, value in (overrides or {}).items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ def export(run: Path, path: Path, *, licence: str, dtype: torch.dtype = torch.fl
         "model": config.model.name,
         "licence": licence,
         "data": describe_data(config),
-        "training": describe_training(config, state, run),
+        "training": describe_training(config, state, run, f"{path.stem}.json"),
     }
     return save_weights(model, path, architecture=config.model.name, licence=licence, card=card, dtype=dtype)
 
@@ -71,13 +70,25 @@ def describe_data(config: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def describe_training(config: TrainingConfig, state: dict[str, Any], run: Path) -> dict[str, Any]:
-    """How to make the weights again, and what it took."""
+def describe_training(config: TrainingConfig, state: dict[str, Any], run: Path, card: str) -> dict[str, Any]:
+    """How to make the weights again, and what it took.
+
+    Where the data lie and which file the run started from are left to the command: they differ by machine.
+    """
     rows = read_log(run / LOG)
-    facts: dict[str, Any] = {
-        "config": yaml.safe_load(config.dump()),
-        "command": f"lexor train {shlex.quote(str(run / 'config.yaml'))} --out NEW",
-        "seed": config.seed,
+    values = yaml.safe_load(config.dump())
+    values["data"].pop("paths")
+    start = values["model"].pop("start")
+    command = f"lexor train weights/{card} --out NEW"
+    facts: dict[str, Any] = {"config": values, "seed": config.seed}
+    if config.data.paths:
+        command += " --data FOLDER_OR_PACK"
+    if start is not None:
+        command += " --start START"
+        digest = hashlib.sha256(Path(start).read_bytes()).hexdigest()
+        facts["start"] = {"file": Path(start).name, "sha256": digest}
+    facts |= {
+        "command": command,
         "steps": state["step"],
         "samples": state["samples"],
         "device_seconds": round(state["seconds"] * state["processes"]),

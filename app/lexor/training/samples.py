@@ -11,14 +11,14 @@ from scipy import ndimage
 from torch import Tensor
 
 from lexor.case import Box
-from lexor.inference.following import elongation, piece_length, prolonged
+from lexor.inference.following import ELONGATION, elongation, piece_length, prolonged
 from lexor.inference.framing import Framing, frame, normalise
 from lexor.inference.views import Shape, View
 from lexor.models.prompts import WindowPrompts
 from lexor.training.synthetic import blur, smooth_noise
 
 MAX_CLICKS = 5
-# Targets so many times as long as wide are shown piecewise now and then.
+# Targets so many times as long as wide are shown piecewise now and then, though they will not be followed.
 LONG = 1.8
 
 
@@ -41,8 +41,9 @@ class Mix:
     # Of the samples with clicks, how many have no box.
     no_box: float = 0.35
     other_axes: float = 0.1
-    # Of the long targets, how many are shown piecewise, as following them will (`inference.following`).
-    pieces: float = 0.6
+    # Of the targets long enough to be followed (`inference.following`), how many are shown piecewise, as they
+    # will be then; of those nearly as long, half as many.
+    pieces: float = 0.9
 
 
 @dataclass
@@ -167,9 +168,12 @@ def _piece(
         grow = np.array([int(shift * n / 256) for n in plane])
         low, high = low - grow, high + grow
     else:  # measured on an answer
-        noise = 0.4 + 0.08 * (high - low)
-        low = np.rint(low + rng.normal(0, noise)).astype(int)
-        high = np.rint(high + rng.normal(0, noise)).astype(int)
+        # It may have gone astray: what is prompted is then beside the box more than in it.
+        size = high - low
+        astray = rng.normal(0, 0.3 + 0.15 * size) if rng.random() < 0.7 else 0
+        noise = 0.3 + 0.08 * size
+        low = np.rint(low + astray + rng.normal(0, noise)).astype(int)
+        high = np.rint(high + astray + rng.normal(0, noise)).astype(int)
     low = np.clip(low, 0, np.array(mask.shape[1:]) - 1)
     high = np.clip(np.maximum(high, low + 1), 1, mask.shape[1:])
     height, width = rng.uniform(0.75, 1.25) * (high - low)
@@ -205,7 +209,9 @@ def make_sample(
     boxed = not (clicks and rng.random() < mix.no_box)
     seen_lower, seen_upper = lower, upper
     whole = Box(tuple(lower.astype(int)), tuple(upper.astype(int)), z_mid)
-    if elongation(whole, ratio) > LONG and not zoom_in and boxed and rng.random() < mix.pieces:
+    length = elongation(whole, ratio)
+    share = mix.pieces if length > ELONGATION else mix.pieces / 2 if length > LONG else 0.0
+    if not zoom_in and boxed and rng.random() < share:
         piece, prompt = _piece(mask, whole, ratio, plane, rng)
         seen_lower, seen_upper = np.array(piece.lower, float), np.array(piece.upper, float)
         lower, upper, z_mid = np.array(prompt.lower, float), np.array(prompt.upper, float), prompt.z_mid

@@ -97,8 +97,8 @@ def select_backend(device: str, voxels: int | None = None) -> ArrayBackend:
 COLD_GPU_SECONDS = 5.0
 # Later ones copy the volume, and launch some hundred kernels.
 WARM_GPU_SECONDS = 0.02
-# This one was measured, on two cores (160x512x512).
-CPU_VOXELS_PER_SECOND = 90e6
+# This one was measured, as processor time: what one free core does (160x512x512; two are faster yet).
+CPU_VOXELS_PER_SECOND = 75e6
 
 
 def worth_a_gpu(voxels: int, warm: bool) -> bool:

@@ -52,9 +52,7 @@ class CpuBackend:
         """See `ArrayBackend.label`; cc3d numbers components as its scan meets them: raster order."""
         import cc3d
 
-        labels, count = cc3d.connected_components(
-            np.ascontiguousarray(mask), connectivity=26, return_N=True
-        )
+        labels, count = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=26, return_N=True)
 
         def voxels(slab: slice) -> np.ndarray:
             # By runs of one label: far fewer than voxels, as components are solid things.

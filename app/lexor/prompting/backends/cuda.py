@@ -32,6 +32,11 @@ def why_unusable() -> str | None:
     return None
 
 
+def is_warm() -> bool:
+    """Whether this process has made CuPy compute already: its import and the CUDA context are behind it."""
+    return why_unusable.cache_info().currsize > 0
+
+
 def _first_line(problem: Exception) -> str:
     lines = str(problem).strip().splitlines()
     return lines[0] if lines else type(problem).__name__
