@@ -114,11 +114,11 @@ def prompt(
     as_json: Annotated[bool, typer.Option("--json", help="The challenge's `boxes`, as JSON.")] = False,
     device: DeviceOption = Device.AUTO,
     sigma: Annotated[float, typer.Option(help="Gaussian smoothing, voxels (paper section 2.3).")] = 2.0,
-    low: Annotated[float, typer.Option(help="Lower threshold: mean + LOW x std (paper eq. 1).")] = 0.5,
-    high: Annotated[float, typer.Option(help="Upper threshold: mean + HIGH x std (paper eq. 1).")] = 2.0,
+    low: Annotated[float, typer.Option(help="Lower limit: mean + LOW x std (section 2.3, eq. 1).")] = 0.5,
+    high: Annotated[float, typer.Option(help="Upper limit: mean + HIGH x std (section 2.3, eq. 1).")] = 2.0,
     radius: Annotated[int, typer.Option(help="Closing ball's radius, voxels (paper section 2.3).")] = 3,
-    truncate: Annotated[float, typer.Option(help="Reach of the Gaussian kernel, in sigmas.")] = 4.0,
-    margin: Annotated[int, typer.Option(help="Voxels added on each side (paper, Algorithm 1).")] = 5,
+    truncate: Annotated[float, typer.Option(help="Gaussian's reach, sigmas (section 2.3 has none).")] = 4.0,
+    margin: Annotated[int, typer.Option(help="Voxels added on each side (section 2.3, Algorithm 1).")] = 5,
 ) -> None:
     """Print the automatic boxes of a case (paper section 2.3), best first."""
     from lexor.case import CaseError, read_case

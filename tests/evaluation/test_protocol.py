@@ -1,10 +1,12 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from golden import Balls, golden_case, golden_truth
 
 from lexor.case import Case, CaseError, Clicks
+from lexor.evaluation.cases import loosened_cases, truth_of
 from lexor.evaluation.protocol import runs_of
 from lexor.evaluation.scores import area_under_runs
 from lexor.inference.predictor import Prediction
@@ -116,3 +118,43 @@ def test_labels_that_the_truth_lacks_get_no_clicks() -> None:
 def test_a_case_without_spacing_is_named() -> None:
     with pytest.raises(CaseError, match=r"CT_golden_1\.npz: spacing"):
         next(runs_of(replace(golden_case(), spacing=None), golden_truth(), Balls()))
+
+
+# As GOLDEN, for cases of ../shared/data/val, with loosened boxes and without: DSC_AUC, NSD_AUC, DSC_Final, NSD_Final.
+CORD, SARCOMA, PROSTATE = "MR_sct_mt1_cord", "PET_ibsi_STS035", "US_deepreg_prostateTRUS_case000014"
+REAL = {
+    (CORD, "box"): (1.7160198023731945, 3.786530933546001, 0.41388684322977753, 0.9457036165167034),
+    (CORD, "no box"): (1.3138306191469251, 3.1374437643988804, 0.2582278481012658, 0.5072408647033456),
+    (SARCOMA, "box"): (2.147251175838425, 1.553378970890697, 0.5738219895287958, 0.4614106874741073),
+    (SARCOMA, "no box"): (2.169364615797355, 1.637809334400117, 0.5474137931034483, 0.4188636477890751),
+    (PROSTATE, "box"): (2.4107281662561064, 3.5323829084114924, 0.5995101823782978, 0.8859078277081407),
+    (PROSTATE, "no box"): (0.9382602020655473, 2.108607988802645, 0.20226670293172516, 0.5669100067143209),
+}
+CORD_CLICKS = {
+    "box": {
+        1: [(1, 23, 21), (1, 24, 15), (2, 23, 21), (1, 24, 27), (3, 22, 26)],
+        2: [(1, 23, 21), (3, 21, 22), (2, 23, 22), (3, 20, 23), (3, 20, 25)],
+    },
+    "no box": {
+        1: [(2, 23, 21), (2, 20, 16), (2, 21, 26), (2, 23, 20), (1, 25, 21)],
+        2: [(2, 20, 19), (2, 22, 20), (4, 22, 21), (2, 23, 22), (3, 18, 20)],
+    },
+}
+
+
+def test_real_volumes_score_as_by_the_organisers_script(shared_data: Path) -> None:
+    paths = sorted((shared_data / "val").glob("*.npz"))
+    chosen = [path for path in paths if path.stem in (CORD, SARCOMA, PROSTATE)]
+    for path, case in loosened_cases(paths, chosen=chosen):
+        assert isinstance(case, Case)
+        for start in ("box", "no box"):
+            begun = case if start == "box" else replace(case, boxes=())
+            runs = [run for run, _ in runs_of(begun, truth_of(case, path), Balls())]
+            dsc, nsd = ([getattr(run.scores, metric) for run in runs] for metric in ("dsc", "nsd"))
+            found = (area_under_runs(dsc[-5:]), area_under_runs(nsd[-5:]), dsc[-1], nsd[-1])
+            assert found == pytest.approx(REAL[case.name, start], abs=1e-12), (case.name, start)
+            if case.name == CORD:
+                for label, points in CORD_CLICKS[start].items():
+                    assert [
+                        click and click[0] for run in runs[-5:] for click in [run.clicks[label]]
+                    ] == points

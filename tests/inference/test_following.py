@@ -3,11 +3,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from lexor.case import Box, Case, Clicks
 from lexor.evaluation.metrics import dice
-from lexor.inference import following
-from lexor.inference.following import elongation, follow, piece_length, prolonged
+from lexor.inference.following import elongation, follow, piece_length, pieces, prolonged, track
 from lexor.inference.predictor import Predictor
 from lexor.inference.runner import Runner
 from lexor.inference.targets import Target, resolve_targets
@@ -72,7 +72,7 @@ def test_without_following_the_same_tube_is_lost(monkeypatch: pytest.MonkeyPatch
     assert dice(lost == 1, mask) < 0.75 < 0.85 < dice(found == 1, mask)
 
 
-def test_pieces_are_walked_in_steps_for_all_targets_at_once() -> None:
+def test_all_pieces_of_all_targets_are_seen_in_one_batch() -> None:
     mask = drifting_tube(60, 0.3)
     case = case_of(mask, 30)
     volume = torch.from_numpy(case.volume)[None]
@@ -81,10 +81,70 @@ def test_pieces_are_walked_in_steps_for_all_targets_at_once() -> None:
     answers = follow(Runner(model, torch.device("cpu"), batch=4), volume, targets, 1.0)
     length = piece_length(*case.boxes[0].shape[1:], 1.0)
     assert length == 10
-    # The first piece covers slices 25 to 34; each of the others goes on 8 slices further, to 0 and to 59.
-    assert len(model.boxes) == 2 * (1 + 2 * 4)
+    assert len(model.boxes) == 2 * 11, "pieces of 10 slices that overlap by half"
     torch.testing.assert_close(answers[1].logits, answers[2].logits)
     assert answers[1].where[0] == slice(0, 60)
+
+
+@given(st.integers(1, 50), st.integers(6, 20), st.integers(0, 30))
+@settings(max_examples=60, deadline=None)
+def test_pieces_cover_the_box_and_stay_in_its_slices(depth: int, length: int, first: int) -> None:
+    box = Box((first, 5, 6), (first + depth, 9, 12), first)
+    centres = np.stack([np.linspace(7, 20, depth), np.linspace(9, 0, depth)], 1)
+    found = pieces(box, centres, length)
+    covered = {z for piece in found for z in range(piece.lower[0], piece.upper[0])}
+    assert covered == set(range(first, first + depth))
+    for piece in found:
+        assert piece.shape == (min(length, depth), 4, 6)
+        y, x = centres[piece.z_mid - first]
+        assert piece.lower[1] + 2 == pytest.approx(y, abs=0.5)
+        assert piece.lower[2] + 3 == pytest.approx(x, abs=0.5)
+
+
+@given(st.floats(-0.8, 0.8), st.integers(0, 39), st.integers(0, 5))
+@settings(max_examples=15, deadline=None)
+def test_the_track_stays_on_a_drifting_tube(drift: float, z_mid: int, seed: int) -> None:
+    mask = drifting_tube(40, drift, size=80)
+    noise = np.random.default_rng(seed).normal(0, 15, mask.shape)
+    volume = np.clip(np.where(mask, 160, 80) + noise, 0, 255).astype(np.uint8)
+    box = case_of(mask, z_mid).boxes[0]
+    assert box is not None
+    centres = track(volume, box, 1.0)
+    true = np.array([ndimage.center_of_mass(plane) for plane in mask]) + 0.5
+    error = np.linalg.norm(centres - true, axis=1)
+    assert np.mean(error < 2.5) > 0.9, "the middle of the box is inside the tube, of radius 2.5"
+    assert centres[z_mid] == pytest.approx([(box.lower[a] + box.upper[a]) / 2 for a in (1, 2)])
+
+
+def test_the_track_shifts_flips_and_swaps_with_the_volume() -> None:
+    mask = drifting_tube(30, 0.5)
+    volume = np.where(mask, 200, 60).astype(np.uint8)
+    volume += np.random.default_rng(0).integers(0, 30, volume.shape, dtype=np.uint8)
+    box = case_of(mask, 12).boxes[0]
+    assert box is not None
+    centres = track(volume, box, 1.0)
+    swapped = Box((0, box.lower[2], box.lower[1]), (30, box.upper[2], box.upper[1]), 12)
+    assert track(volume.transpose(0, 2, 1), swapped, 1.0) == pytest.approx(centres[:, ::-1], abs=1e-6)
+    flipped = Box((0, box.lower[1], 64 - box.upper[2]), (30, box.upper[1], 64 - box.lower[2]), 12)
+    mirrored = track(volume[:, :, ::-1], flipped, 1.0)
+    assert mirrored[:, 0] == pytest.approx(centres[:, 0], abs=0.3)
+    assert mirrored[:, 1] == pytest.approx(64 - centres[:, 1], abs=0.3)
+    upside = Box((0, *box.lower[1:]), (30, *box.upper[1:]), 17)
+    assert track(volume[::-1], upside, 1.0)[::-1] == pytest.approx(centres, abs=0.3)
+
+
+def test_nothing_to_see_leaves_the_box_where_it_is() -> None:
+    box = Box((2, 5, 5), (20, 9, 9), 10)
+    assert track(np.full((22, 30, 30), 50, np.uint8), box, 1.0) == pytest.approx(np.full((18, 2), 7.0))
+
+
+def test_the_track_never_leaves_the_volume() -> None:
+    mask = drifting_tube(40, 2.0)
+    box = case_of(mask, 20).boxes[0]
+    assert box is not None
+    centres = track(np.where(mask, 200, 60).astype(np.uint8), box, 1.0)
+    assert centres.min() >= 0
+    assert centres.max() <= 64
 
 
 def test_clicks_and_the_last_answer_reach_every_piece() -> None:
@@ -125,20 +185,3 @@ def test_a_pieces_prompt_reaches_past_it_on_both_sides_of_its_slice() -> None:
     piece = Box((20, 5, 6), (30, 9, 12), 21)
     prompt = prolonged(piece, 10)
     assert prompt == Box((6, 5, 6), (37, 9, 12), 21)
-
-
-@pytest.mark.parametrize(
-    ("found", "measured"),
-    [
-        ((slice(4, 9), slice(6, 10)), ((104, 206), (109, 210))),  # a plausible change is believed
-        ((slice(0, 20), slice(0, 20)), ((108, 208), (112, 212))),  # leaked: where it is, at the size it had
-        ((slice(15, 16), slice(19, 20)), ((113, 216), (117, 220))),  # nearly lost at the edge: stays in sight
-        ((slice(0, 0), slice(0, 0)), ((107, 207), (111, 211))),  # lost: the box it had
-    ],
-)
-def test_the_next_box_is_measured_on_the_answer(found, measured) -> None:
-    logits = torch.full((20, 20), -1.0)
-    logits[found] = 1
-    where = (slice(50, 60), slice(100, 120), slice(200, 220))
-    lower, upper = following._measure(logits, Box((50, 107, 207), (60, 111, 211), 55), where)
-    assert (lower, upper) == measured

@@ -38,7 +38,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 def test_the_registry_has_the_models_of_the_paper() -> None:
     rows = {info.name: info for info in list_models()}
-    assert {"mobilenet3d", "vit_b", "vit_s", "segvol_vit_b", "tiny"} <= set(rows)
+    assert {"mobilenet3d", "mobilenetv3", "fastvit", "vit_b", "segvol_vit_b", "tiny"} <= set(rows)
     assert rows["tiny"].parameters == sum(p.numel() for p in build_tiny().parameters())
     assert rows["segvol_vit_b"].parameters > rows["vit_b"].parameters > 86e6 > rows["vit_s"].parameters
     assert not rows["tiny"].bundled
@@ -98,6 +98,7 @@ def test_device_is_where_the_model_is() -> None:
 
 def test_unknown_name_says_what_there_is() -> None:
     with pytest.raises(
-        ValueError, match=r"no model 'vit-b'; did you mean 'vit_b'\? known are mobilenet3d, vit_s, vit_b, "
+        ValueError,
+        match=r"no model 'vit-b'; did you mean 'vit_b'\? known are mobilenet3d, mobilenetv3, fastvit, ",
     ):
         create_model("vit-b")

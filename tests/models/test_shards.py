@@ -1,45 +1,80 @@
-import json
+"""Weights in shards are found, loaded and verified as if they were whole."""
+
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from torch import nn
 
-from lexor.models.checkpoints import WeightsError
-from lexor.models.shards import join_weights, split_weights
+from lexor.models.checkpoints import (
+    WeightsError,
+    bundled_weights,
+    find_weights,
+    load_weights,
+    save_weights,
+    verify_weights,
+)
+from lexor.models.shards import HEADER_BYTES, join_weights, split_weights
+
+
+def make(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(30, 40), nn.Linear(40, 30), nn.Linear(30, 2))
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> Path:
+def whole(tmp_path: Path) -> Path:
     path = tmp_path / "net.safetensors"
-    tensors = {f"layer{i}.weight": torch.randn(100_000, generator=torch.manual_seed(i)) for i in range(5)}
-    save_file(tensors | {"bias": torch.arange(3)}, path, metadata={"architecture": "net"})
+    save_weights(make(0), path, architecture="net", licence="MIT", card={})
     return path
 
 
-def test_shards_stay_below_the_limit_and_join_to_the_same(weights: Path, tmp_path: Path) -> None:
-    *shards, index = split_weights(weights, tmp_path / "shards", 1_000_000)
-    assert [shard.name for shard in shards] == [f"net-{i:05}-of-00003.safetensors" for i in (1, 2, 3)]
-    assert all(shard.stat().st_size <= 1_000_000 for shard in shards)
-    facts = json.loads(index.read_text())
-    assert facts["metadata"]["total_size"] == 5 * 400_000 + 24
-    assert facts["weight_map"]["layer4.weight"] == "net-00003-of-00003.safetensors"
-    joined = join_weights(index, tmp_path / "joined.safetensors")
-    wanted, found = load_file(weights), load_file(joined)
-    assert found.keys() == wanted.keys()
-    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
-    assert split_weights(joined, tmp_path / "again", 10**9)[0].read_bytes() == joined.read_bytes()
+@pytest.fixture
+def sharded(whole: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The name of the whole, which is there in shards only."""
+    written = split_weights(whole, whole.parent, HEADER_BYTES + 5000)
+    assert [path.name for path in written] == [
+        "net-00001-of-00003.safetensors",
+        "net-00002-of-00003.safetensors",
+        "net-00003-of-00003.safetensors",
+        "net.safetensors.index.json",
+    ]
+    whole.unlink()
+    monkeypatch.setenv("LEXOR_WEIGHTS", str(whole.parent))
+    return whole
 
 
-def test_damage_is_found(weights: Path, tmp_path: Path) -> None:
-    *shards, index = split_weights(weights, tmp_path / "shards", 1_000_000)
-    with pytest.raises(WeightsError, match=r"layer0.weight alone has 400000 bytes, a shard 300000"):
-        split_weights(weights, tmp_path / "small", 300_000)
-    other = load_file(shards[1])
-    save_file({name: tensor + 1 for name, tensor in other.items()}, shards[1])
-    with pytest.raises(WeightsError, match=r"the joined shards are not what it says"):
-        join_weights(index, tmp_path / "joined.safetensors")
-    shards[1].unlink()
-    with pytest.raises(WeightsError, match=r"net-00002-of-00003.safetensors: cannot be read"):
-        join_weights(index, tmp_path / "joined.safetensors")
-    assert not (tmp_path / "joined.safetensors").exists()
+def test_joined_they_are_the_file(whole: Path, tmp_path: Path) -> None:
+    index = split_weights(whole, tmp_path / "shards", HEADER_BYTES + 5000)[-1]
+    assert join_weights(index, tmp_path / "joined.safetensors").read_bytes() == whole.read_bytes()
+
+
+def test_shards_are_found_and_loaded_by_the_name_of_the_whole(sharded: Path) -> None:
+    assert find_weights("net.safetensors") == sharded
+    assert bundled_weights("net.safetensors", "net") == sharded
+    loaded, model = make(1), make(0)
+    load_weights(loaded, sharded, architecture="net")
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
+    verify_weights(sharded)
+
+
+def test_shards_of_another_architecture_are_refused(sharded: Path) -> None:
+    with pytest.raises(WeightsError, match="architecture 'net', wanted 'other'"):
+        load_weights(make(1), sharded, architecture="other")
+
+
+def test_a_flipped_byte_in_a_shard_is_found(sharded: Path) -> None:
+    shard = sharded.with_name("net-00002-of-00003.safetensors")
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"net\.safetensors\.index\.json: the joined shards are not"):
+        verify_weights(sharded)
+
+
+def test_a_missing_shard_is_named(sharded: Path) -> None:
+    sharded.with_name("net-00002-of-00003.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"net-00002-of-00003\.safetensors: cannot be read"):
+        load_weights(make(1), sharded)

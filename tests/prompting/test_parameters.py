@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 
+from lexor import cli
 from lexor.prompting import IntensityParameters
 
 
@@ -51,3 +54,12 @@ def test_takes_the_limits_and_numpy_numbers() -> None:
         sigma=np.float32(1.5), low=-3, high=-1, closing_radius=np.int64(0), margin=np.uint8(0)
     )
     assert (parameters.sigma, parameters.closing_radius, parameters.margin) == (1.5, 0, 0)
+
+
+def test_each_is_an_option_with_its_section_in_the_help() -> None:
+    hints = get_type_hints(cli.prompt, include_extras=True)
+    defaults = inspect.signature(cli.prompt).parameters
+    for field in dataclasses.fields(IntensityParameters):
+        option = {"closing_radius": "radius"}.get(field.name, field.name)
+        assert defaults[option].default == field.default, option
+        assert "section 2.3" in get_args(hints[option])[1].help, option

@@ -34,20 +34,29 @@ def prompts(
     device: Annotated[Device, typer.Option(help="Of Lexor; the textbook's is the CPU.")] = Device.CPU,
     memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Measure peak memory, too.")] = True,
 ) -> None:
-    """Time the automatic prompt against Algorithm 1 as a textbook writes it."""
+    """Time the automatic prompt (paper section 2.3) against SciPy's routines one after the other.
+
+    Exit status 0: every box is the textbook's; 1: some are not; 2: nothing could be run.
+    """
     from lexor.bench import phantoms
     from lexor.bench.prompts import compare, describe
     from lexor.case import CaseError, read_case
 
+    same = True
     try:
         for item in cases or phantoms.SHAPES:
             if isinstance(item, Path):
                 name, volume = item.name, read_case(item).volume
             else:
                 name, volume = "phantom", phantoms.body(item)
-            typer.echo(describe(compare(name, volume, repeats, top, device.value, memory)))
+            comparison = compare(name, volume, repeats, top, device.value, memory)
+            typer.echo(describe(comparison))
+            same &= comparison.same
     except (CaseError, ValueError, OSError) as problem:
         raise _fail(problem) from None
+    if not same:
+        typer.echo("error: not every box is the textbook's", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

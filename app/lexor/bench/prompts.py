@@ -94,11 +94,12 @@ def compare(
             theirs.append(_timed(lambda done: textbook.find_boxes(volume, top, parameters, done).boxes))
         ours.append(_timed(lambda done: _lexor(volume, top, parameters, device, done)))
     peaks: list[float | None] = [None, None]
+    on_cpu = select_backend(device, volume.size).name == "cpu"
     if with_memory:
         # Not the boxes but the process matters: hence the functions and not the lambdas above.
         measured = [
             memory.peak_bytes(textbook.find_boxes, volume, top, parameters),
-            memory.peak_bytes(_lexor, volume, top, parameters, device) if device == "cpu" else None,
+            memory.peak_bytes(_lexor, volume, top, parameters, "cpu") if on_cpu else None,
         ]
         peaks = [None if peak is None else peak / volume.size for peak in measured]
     fastest, best = (min(timings, key=lambda timing: timing.seconds) for timings in (theirs, ours))
@@ -112,7 +113,7 @@ def _lexor(
     device: str,
     done: Done = lambda stage: None,
 ) -> list[Box]:
-    backend = select_backend(device)
+    backend = select_backend(device, volume.size)
 
     def finished(stage: str) -> None:
         if backend.name == "cuda":  # kernels run on after their call has returned

@@ -111,22 +111,22 @@ class Record:
         data = path.read_bytes()
         lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
         remedy = "remove it, or give another --csv"
+        found: Any = wanted
         for number, line in enumerate(lines, start=1):
             try:
                 value = json.loads(line)
                 if number == 1:
-                    found = value["settings"]
-                    continue_of = [key for key in {*found, *wanted} if found.get(key) != wanted.get(key)]
-                    if continue_of:
-                        key = sorted(continue_of)[0]
-                        raise CaseError(
-                            f"{path}: holds results for {key} {found.get(key)!r}, not {wanted.get(key)!r}; {remedy}"
-                        )
+                    found = dict(value["settings"])
                 else:
                     result = result_from_dict(value)
                     self.finished[result.case] = result
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise CaseError(f"{path}: line {number} is no result of an evaluation; {remedy}") from None
+        for key in sorted({*found, *wanted}):
+            if found.get(key) != wanted.get(key):
+                raise CaseError(
+                    f"{path}: holds results for {key} {found.get(key)!r}, not {wanted.get(key)!r}; {remedy}"
+                )
         return sum(map(len, lines))
 
     def add(self, result: CaseResult) -> None:

@@ -1,17 +1,20 @@
 """Following a long object from the slice on which its box was measured to both of its ends.
 
-The challenge measures a box's y and x on one slice only. A spinal cord or a vessel leaves such a box within a few
-slices, so its whole length is not segmented from it: a short piece around the measured slice is, and each next
-piece is prompted with a box measured on the last slices of the piece before, until the box's z range is walked.
+The challenge measures a box's y and x on one slice only, and a spinal cord or a vessel leaves such a box within a few
+slices. So the box is moved along with what it holds: from slice to slice, by the shift that keeps its surroundings
+most alike (normalised cross-correlation, as in template tracking). The object is then segmented in pieces, each
+prompted with the box as it stands on the piece's middle slice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 from torch import Tensor
 
@@ -20,19 +23,26 @@ from lexor.inference.framing import frame
 from lexor.inference.merging import Answer, Slices
 from lexor.inference.runner import Look, Runner, previous_logits
 from lexor.inference.targets import Target
-from lexor.inference.views import Shape, Triple
+from lexor.inference.views import Shape, Triple, View
 
 # An object is followed if it is this many times as long as its box is wide.
 ELONGATION = 2.5
-# A piece is so many widths long, and at least so many slices.
+# A piece is so many widths long, and at least so many slices; each next one starts half a piece further.
 PIECE_WIDTHS = 2.0
 PIECE_SLICES = 6
 # A piece's prompt reaches so many of its lengths to both sides, past the piece: a tube, not an ellipsoid.
 PROMPT_REACH = 1.5
-# From one measured slice to the next a box's area changes by at most this factor.
-GROWTH = 2.0
 # The logit of what no piece looked at.
 OUTSIDE = -6.0
+
+# Of the tracker, in its unit: a pixel, a sixth of the box's width or the slice distance, whichever is largest.
+# Chosen on data/train by the overlap of a tube along the track with the truth.
+HALF_WIDTH = 5
+REACH = 1
+STEPS = 4
+PENALTY = 0.05
+MEMORY = 0.8
+SMOOTHING = 0.5
 
 
 def elongation(box: Box, ratio: float) -> float:
@@ -52,121 +62,144 @@ def prolonged(box: Box, length: int) -> Box:
     return Box((box.z_mid - reach, *box.lower[1:]), (box.z_mid + reach + 1, *box.upper[1:]), box.z_mid)
 
 
-@dataclass(frozen=True)
-class _Step:
-    """A piece to look at: its part of the volume, the slice its y and x were measured on, and the way it goes."""
+def track(volume: UInt8[np.ndarray, "D H W"], box: Box, ratio: float) -> Float[np.ndarray, "n 2"]:
+    """Where the middle of the box is on each of its slices: (y, x) in voxel edges, float64.
 
-    track: _Track
-    piece: Box
-    way: int
+    Args:
+        volume: the image.
+        box: inside of it; `z_mid` is the slice where its own y and x hold.
+        ratio: slice distance over pixel size: an object at 45 degrees moves by as many pixels a slice.
+    """
+    first, last = box.lower[0], box.upper[0]
+    middle = np.array([(box.lower[axis] + box.upper[axis]) / 2 for axis in (1, 2)])
+    unit = max(1.0, float(np.sqrt(box.shape[1] * box.shape[2])) / 6, ratio)
+    far = (HALF_WIDTH + REACH) * STEPS
+    offsets = np.arange(-far, far + 1) * unit / STEPS
+    profile = np.exp(-((np.arange(-HALF_WIDTH, HALF_WIDTH + 1) / (0.7 * HALF_WIDTH)) ** 2) / 2)
+    weight = np.outer(profile, profile).ravel()
+    weight /= weight.sum()
+    shifts = np.arange(-REACH * STEPS, REACH * STEPS + 1) / STEPS
+    moves = np.stack(np.meshgrid(shifts, shifts, indexing="ij"), -1).reshape(-1, 2)
+    still = len(moves) // 2
+    cost = PENALTY * (moves**2).sum(1)
+    centres = np.tile(middle, (last - first, 1))
+    for way in (1, -1):
+        centre = middle
+        template = _surroundings(volume, box.z_mid, centre, offsets, unit)[still]
+        for z in range(box.z_mid + way, last if way > 0 else first - 1, way):
+            found = _surroundings(volume, z, centre, offsets, unit)
+            best = int(np.argmax(_correlation(template, found, weight) - cost))
+            centre = np.clip(centre + moves[best] * unit, 0, volume.shape[1:])
+            template = MEMORY * template + (1 - MEMORY) * found[best]
+            centres[z - first] = centre
+    return centres
 
 
-@dataclass(eq=False)
-class _Track:
-    """One target's walk: its whole box, the length of its pieces, and the answers seen so far."""
+def _surroundings(
+    volume: np.ndarray, z: int, centre: np.ndarray, offsets: np.ndarray, unit: float
+) -> Float[np.ndarray, "moves samples"]:
+    """Every patch around (y, x) `centre` that a move leads to, sampled each `unit`, smoothed; edges repeated."""
+    margin = 3 * unit + 1
+    sides = []
+    for axis in range(2):
+        low = int(np.floor(centre[axis] + offsets[0] - margin))
+        high = int(np.ceil(centre[axis] + offsets[-1] + margin))
+        size = volume.shape[axis + 1]
+        sides.append(slice(min(max(low, 0), size - 1), max(min(high, size), 1)))
+    rows, columns = sides
+    # Neighbouring slices steady the noise.
+    below, here, above = (volume[k][rows, columns] for k in (max(z - 1, 0), z, min(z + 1, len(volume) - 1)))
+    plane = 0.25 * below + 0.5 * here + 0.25 * above
+    plane = ndimage.gaussian_filter(plane.astype(np.float32), SMOOTHING * unit)
+    points = np.meshgrid(*(centre[a] + offsets - 0.5 - sides[a].start for a in range(2)), indexing="ij")
+    fine = ndimage.map_coordinates(plane, points, order=1, mode="nearest")
+    length = 2 * HALF_WIDTH * STEPS + 1
+    patches = sliding_window_view(fine, (length, length))[..., ::STEPS, ::STEPS]
+    return patches.reshape(-1, (2 * HALF_WIDTH + 1) ** 2)
 
-    target: Target
-    box: Box
-    length: int
-    answers: list[tuple[Slices, Tensor]] = field(default_factory=list)
-    step: Triple = (1.0, 1.0, 1.0)
 
-    def first(self) -> _Step:
-        """The piece around the measured slice."""
-        start = max(self.box.lower[0], self.box.z_mid - self.length // 2)
-        stop = max(min(self.box.upper[0], start + self.length), self.box.z_mid + 1)
-        lower, upper = (start, *self.box.lower[1:]), (stop, *self.box.upper[1:])
-        return _Step(self, Box(lower, upper, self.box.z_mid), 0)
+def _correlation(
+    template: np.ndarray, patches: np.ndarray, weight: np.ndarray
+) -> Float[np.ndarray, " moves"]:
+    """Weighted normalised cross-correlation of a template with each patch; 0 where either is constant."""
+    template = template - template @ weight
+    patches = patches - (patches @ weight)[:, None]
+    power = (template**2 @ weight) * (patches**2 @ weight)
+    return (patches @ (weight * template)) / np.sqrt(power + 1e-3)
 
-    def after(self, step: _Step, where: Slices, logits: Tensor) -> list[_Step]:
-        """Records a step's answer; returns the steps that follow from it."""
-        self.answers.append((where, logits))
-        steps = []
-        for way in (-1, 1) if step.way == 0 else (step.way,):
-            done = step.piece.upper[0] if way > 0 else step.piece.lower[0]
-            if done == (self.box.upper[0] if way > 0 else self.box.lower[0]):
-                continue
-            # The last slice has context on one side only; the one before it is measured, and seen again.
-            seed = done - 2 if way > 0 else done + 1
-            seed = min(max(seed, step.piece.lower[0]), step.piece.upper[0] - 1)
-            start = seed if way > 0 else max(self.box.lower[0], seed + 1 - self.length)
-            stop = min(self.box.upper[0], seed + self.length) if way > 0 else seed + 1
-            lower, upper = _measure(logits[seed - where[0].start], step.piece, where)
-            steps.append(_Step(self, Box((start, *lower), (stop, *upper), seed), way))
-        return steps
 
-    def joined(self, shape: Shape) -> Answer:
-        """The mean of the answers wherever they looked."""
-        low = [min(where[axis].start for where, _ in self.answers) for axis in range(3)]
-        high = [max(where[axis].stop for where, _ in self.answers) for axis in range(3)]
-        size = [stop - start for start, stop in zip(low, high, strict=True)]
-        total, count = torch.zeros(size), torch.zeros(size)
-        for where, logits in self.answers:
-            here = tuple(slice(s.start - start, s.stop - start) for s, start in zip(where, low, strict=True))
-            total[here] += logits
-            count[here] += 1
-        mean = torch.where(count > 0, total / count.clamp(min=1), OUTSIDE)
-        z, y, x = (slice(start, stop) for start, stop in zip(low, high, strict=True))
-        return Answer((z, y, x), mean, shape, self.step)
+def pieces(box: Box, centres: np.ndarray, length: int) -> list[Box]:
+    """Boxes of `length` slices that cover the box's z range and overlap by half, each as it stands on its z_mid."""
+    first, last = box.lower[0], box.upper[0]
+    count = max(1, -(-2 * (last - first - length) // length) + 1)
+    starts = [round(first + i * max(0, last - first - length) / max(1, count - 1)) for i in range(count)]
+    found = []
+    for start in starts:
+        stop = min(start + length, last)
+        z = (start + stop) // 2
+        lower, upper = [], []
+        for axis in range(2):
+            size = box.shape[axis + 1]
+            low = round(float(centres[z - first, axis]) - size / 2)
+            lower.append(low)
+            upper.append(low + size)
+        found.append(Box((start, *lower), (stop, *upper), z))
+    return found
 
 
 def follow(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: float) -> dict[int, Answer]:
-    """Answers of targets with a box, walked piece by piece; all of them take a step in one batch.
+    """Answers of targets whose box has the exact z range, segmented in pieces along their tracks.
 
     Args:
         runner: the model.
         volume: (1, D, H, W) uint8 tensor.
-        targets: targets whose box has the exact z range.
+        targets: they have a box.
         ratio: slice distance over pixel size.
     """
     shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
-    tracks = []
+    looks: list[Look] = []
+    owners: dict[int, tuple[int, Box]] = {}
     for target in targets:
         assert target.box is not None
-        tracks.append(_Track(target, target.box, piece_length(*target.box.shape[1:], ratio)))
-    steps = [track.first() for track in tracks]
-    while steps:
-        looks, owners = [], {}
-        for step in steps:
-            view = frame(_floats(step.piece.lower), _floats(step.piece.upper), shape, runner.window, ratio)
-            target = replace(step.track.target, box=prolonged(step.piece, step.track.length))
-            looks.append(Look(view, target, previous_logits(target, view)))
-            owners[id(looks[-1])] = step
-        steps = []
-        for look, logits in runner.logits(volume, looks):
-            step = owners[id(look)]
-            seen, values = look.view.write(logits, shape)
-            inside = slice(max(seen[0].start, step.piece.lower[0]), min(seen[0].stop, step.piece.upper[0]))
-            part = values[0][inside.start - seen[0].start : inside.stop - seen[0].start]
-            step.track.step = look.view.step
-            steps += step.track.after(step, (inside, seen[1], seen[2]), part)
-    return {track.target.index: track.joined(shape) for track in tracks}
+        length = piece_length(*target.box.shape[1:], ratio)
+        for piece in pieces(target.box, track(volume[0].numpy(), target.box, ratio), length):
+            view = frame(_floats(piece.lower), _floats(piece.upper), shape, runner.window, ratio)
+            prompted = replace(target, box=prolonged(piece, length))
+            looks.append(Look(view, prompted, previous_logits(target, view)))
+            owners[id(looks[-1])] = (target.index, piece)
+    parts: dict[int, list[tuple[Slices, Tensor, Tensor]]] = {target.index: [] for target in targets}
+    steps: dict[int, Triple] = {}
+    for look, logits in runner.logits(volume, looks):
+        index, piece = owners[id(look)]
+        parts[index].append(_part(look.view, piece, logits, shape))
+        steps[index] = look.view.step
+    return {index: _joined(found, shape, steps[index]) for index, found in parts.items()}
 
 
-def _measure(logits: Tensor, piece: Box, where: Slices) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Bounds (y, x) of the largest part of the object on a slice; those of the piece where nothing is seen."""
-    old_lower, old_upper = piece.lower[1:], piece.upper[1:]
-    labelled, count = ndimage.label((logits > 0).numpy())
-    if count == 0:
-        return old_lower, old_upper
-    sizes = np.bincount(labelled.ravel())
-    sizes[0] = 0
-    part = ndimage.find_objects((labelled == sizes.argmax()).view(np.uint8))[0]
-    found = [(s.start + w.start, s.stop + w.start) for s, w in zip(part, where[1:], strict=True)]
-    old = [upper - lower for lower, upper in zip(old_lower, old_upper, strict=True)]
-    change = np.prod([stop - start for start, stop in found]) / np.prod(old)
-    if not 1 / GROWTH <= change <= GROWTH:
-        # Leaked or nearly lost: go on from where it is, at the size it had.
-        found = [_moved(a, b, n, w) for (a, b), n, w in zip(found, old, where[1:], strict=True)]
-    (y, y_end), (x, x_end) = found
-    return (y, x), (y_end, x_end)
+def _part(view: View, piece: Box, logits: Tensor, shape: Shape) -> tuple[Slices, Tensor, Tensor]:
+    """A piece's logits on its own slices, and their weight by slice: surest in the middle."""
+    where, values = view.write(logits, shape)
+    inside = slice(max(where[0].start, piece.lower[0]), min(where[0].stop, piece.upper[0]))
+    values = values[0, inside.start - where[0].start : inside.stop - where[0].start]
+    z = torch.arange(inside.start, inside.stop) + 0.5
+    half = (piece.upper[0] - piece.lower[0]) / 2
+    weight = 1 - 0.9 * (z - piece.lower[0] - half).abs() / half
+    return (inside, where[1], where[2]), values, weight[:, None, None]
 
 
-def _moved(start: int, stop: int, size: int, limits: slice) -> tuple[int, int]:
-    """An interval of that size (or as much as fits) in the limits, its middle near that of [start, stop)."""
-    size = min(size, limits.stop - limits.start)
-    first = min(max((start + stop - size) // 2, limits.start), limits.stop - size)
-    return first, first + size
+def _joined(parts: Sequence[tuple[Slices, Tensor, Tensor]], shape: Shape, step: Triple) -> Answer:
+    """The weighted mean of the pieces wherever they looked."""
+    low = [min(where[axis].start for where, _, _ in parts) for axis in range(3)]
+    high = [max(where[axis].stop for where, _, _ in parts) for axis in range(3)]
+    size = [stop - start for start, stop in zip(low, high, strict=True)]
+    total, sum_of_weights = torch.zeros(size), torch.zeros(size)
+    for where, logits, weight in parts:
+        here = tuple(slice(s.start - start, s.stop - start) for s, start in zip(where, low, strict=True))
+        total[here] += logits * weight
+        sum_of_weights[here] += weight
+    mean = torch.where(sum_of_weights > 0, total / sum_of_weights.clamp(min=1e-6), OUTSIDE)
+    z, y, x = (slice(start, stop) for start, stop in zip(low, high, strict=True))
+    return Answer((z, y, x), mean, shape, step)
 
 
 def _floats(corner: Sequence[int]) -> Triple:

@@ -17,6 +17,28 @@ from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding, Masks, Segmenter
 from lexor.models.transformer import TwoWayTransformer
 
+# Of the voxels above a window's mean; SegVol's `ForegroundNorm` clips there.
+FOREGROUND_QUANTILES = (0.0005, 0.9995)
+
+
+def foreground_scaled(image: Float[Tensor, "W 1 d h w"]) -> Float[Tensor, "W 1 d h w"]:
+    """Windows in 0..1 as SegVol's weights were trained on: its foreground normalisation, then min-max.
+
+    Both are linear between two bounds, the extreme quantiles of what is brighter than the mean, so that any
+    linear scale of intensities gives the same. SegVol takes the bounds from the whole volume, which the first
+    look is.
+    """
+    scaled = []
+    for window in image.float():
+        bright = window[window > window.mean()]
+        if len(bright) == 0:  # a constant window
+            scaled.append(torch.zeros_like(window))
+            continue
+        low, high = (bright.kthvalue(1 + round(q * (len(bright) - 1))).values for q in FOREGROUND_QUANTILES)
+        clipped = window.clamp(low, high) - low
+        scaled.append(clipped / (high - low).clamp(min=1e-8))
+    return torch.stack(scaled)
+
 
 class SegVolSegmenter(Segmenter):
     """Encodes an image once, decodes any number of prompts in it.
@@ -26,8 +48,9 @@ class SegVolSegmenter(Segmenter):
         window: (d, h, w) it is made for, a multiple of that map's stride; others work unless `published`.
         heads: attention heads of the two-way transformer.
         hidden: inner width of its MLP.
-        published: compute what SegVol's code computes, for its published weights: its order of axes in
-            positions, its layer norm over space, which ties the model to its window, and no mask prompts.
+        published: compute what SegVol's code computes, for its published weights: its scale of intensities, its
+            order of axes in positions, its layer norm over space, which ties the model to its window, and no
+            mask prompts.
 
     Raises:
         ValueError: the window is no multiple of the encoder's stride.
@@ -49,6 +72,7 @@ class SegVolSegmenter(Segmenter):
         if any(n % s for n, s in zip(window, stride, strict=True)):
             raise ValueError(f"window {window} is no multiple of the encoder's stride {stride}; change one")
         self.window = window
+        self.published = published
         grid = (window[0] // stride[0], window[1] // stride[1], window[2] // stride[2])
         self.image_encoder = image_encoder
         self.prompt_encoder = PromptEncoder(width, published=published)
@@ -59,7 +83,13 @@ class SegVolSegmenter(Segmenter):
         )
 
     def encode(self, image: Float[Tensor, "W 1 d h w"]) -> Encoding:
-        """Features of normalised windows; the only thing here that depends on the image."""
+        """Features of normalised windows; the only thing here that depends on the image.
+
+        Whatever linear scale its windows have, a published model sees them on SegVol's.
+        """
+        return self._encode(foreground_scaled(image) if self.published else image)
+
+    def _encode(self, image: Tensor) -> Encoding:
         return Encoding((self.image_encoder(image)[-1],), (image.shape[2], image.shape[3], image.shape[4]))
 
     def masks(self, encoding: Encoding, index: Int[Tensor, " P"], prompts: WindowPrompts) -> Masks:
@@ -82,7 +112,7 @@ class SegVolSegmenter(Segmenter):
         """Logits of one prompt an image, called and computed as SegVol's published forward.
 
         Args:
-            image: normalised windows.
+            image: windows as the encoder shall see them, for published weights 0..1 (`foreground_scaled`).
             boxes: z1 y1 x1 z2 y2 x2 in voxel indices, CLOSED as SegVol's boxes are, or None.
             points: positions (z, y, x) in voxel indices, and labels (B, N): 1, 0, or -1 for "not a point",
                 which takes part as a token of its own; or None.
@@ -99,7 +129,7 @@ class SegVolSegmenter(Segmenter):
             positions.to(device, torch.float32),
             labels.to(device, torch.int64),
         )
-        encoding = self.encode(image)
+        encoding = self._encode(image)
         return self._decode(encoding.features[0], encoding.shape, prompts, padding_tokens=True).logits
 
     def _decode(

@@ -36,7 +36,8 @@ def auto_prompt(
             intensity matter, not their scale or zero.
         top: how many components to answer with, >= 1, largest first, and of equal ones the first in raster
             order. Fewer come back where the volume has fewer.
-        device: "cpu", "cuda" (CuPy and cuCIM), or "auto": "cuda" where that works. Both give the same boxes.
+        device: "cpu", "cuda" (CuPy and cuCIM), or "auto": "cuda" where that works and the volume is large enough
+            to be worth its start (`lexor.prompting.backends.worth_a_gpu`). Both give the same boxes.
             A GPU without enough memory hands over to the CPU, with a RuntimeWarning.
         parameters: the algorithm's parameters; None for the paper's.
 

@@ -149,39 +149,26 @@ def _reoriented(
     return image.transpose(axes), mask.transpose(axes)
 
 
-def _piece(
-    mask: np.ndarray, box: Box, ratio: float, plane: tuple[float, float], rng: np.random.Generator
-) -> tuple[Box, Box]:
+def _piece(mask: np.ndarray, box: Box, ratio: float, rng: np.random.Generator) -> tuple[Box, Box]:
     """A piece of a long target and its prompt, as met when it is followed: the part of the volume to look at, and
-    the box measured on its middle slice (the first piece) or on an end of it (all others)."""
+    the given box where the track puts it on the piece's middle slice, not without error."""
     found = ndimage.find_objects(mask.view(np.uint8))[0]
     local = mask[found]
-    slices = np.flatnonzero(local.any((1, 2)))
-    way = int(rng.integers(-1, 2))
-    seed = int(rng.choice(slices))
+    seed = int(rng.choice(np.flatnonzero(local.any((1, 2)))))
     rows, columns = np.flatnonzero(local[seed].any(1)), np.flatnonzero(local[seed].any(0))
+    size = np.array(box.shape[1:])
     corner = np.array([found[1].start, found[2].start])
-    low = corner + np.array([rows[0], columns[0]])
-    high = corner + np.array([rows[-1], columns[-1]]) + 1
-    if way == 0:  # the given box, loosened by the challenge's law
-        shift = int(rng.integers(0, 6))
-        grow = np.array([int(shift * n / 256) for n in plane])
-        low, high = low - grow, high + grow
-    else:  # measured on an answer
-        # It may have gone astray: what is prompted is then beside the box more than in it.
-        size = high - low
-        astray = rng.normal(0, 0.3 + 0.15 * size) if rng.random() < 0.7 else 0
-        noise = 0.3 + 0.08 * size
-        low = np.rint(low + astray + rng.normal(0, noise)).astype(int)
-        high = np.rint(high + astray + rng.normal(0, noise)).astype(int)
-    low = np.clip(low, 0, np.array(mask.shape[1:]) - 1)
-    high = np.clip(np.maximum(high, low + 1), 1, mask.shape[1:])
-    height, width = rng.uniform(0.75, 1.25) * (high - low)
+    middle = corner + np.array([rows[0] + rows[-1] + 1, columns[0] + columns[-1] + 1]) / 2
+    # Most tracks stay within a pixel, some are lost.
+    error = 0.4 + 0.08 * size if rng.random() < 0.8 else 1.0 + 0.3 * size
+    low = np.rint(middle + rng.normal(0, error) - size / 2).astype(int)
+    low = np.clip(low, 1 - size, np.array(mask.shape[1:]) - 1)
+    height, width = rng.uniform(0.75, 1.25) * size
     length = piece_length(height, width, ratio)
-    middle = seed + found[0].start
-    start = middle - length // 2 if way == 0 else middle if way > 0 else middle + 1 - length
-    first, last = max(start, box.lower[0], 0), min(start + length, box.upper[0], mask.shape[0])
-    piece = Box((first, int(low[0]), int(low[1])), (last, int(high[0]), int(high[1])), middle)
+    z = seed + found[0].start
+    start = min(max(z - length // 2, box.lower[0]), z)
+    stop = max(min(start + length, box.upper[0]), z + 1)
+    piece = Box((start, int(low[0]), int(low[1])), (stop, *(int(n) for n in low + size)), z)
     return piece, prolonged(piece, length)
 
 
@@ -212,7 +199,7 @@ def make_sample(
     length = elongation(whole, ratio)
     share = mix.pieces if length > ELONGATION else mix.pieces / 2 if length > LONG else 0.0
     if not zoom_in and boxed and rng.random() < share:
-        piece, prompt = _piece(mask, whole, ratio, plane, rng)
+        piece, prompt = _piece(mask, whole, ratio, rng)
         seen_lower, seen_upper = np.array(piece.lower, float), np.array(piece.upper, float)
         lower, upper, z_mid = np.array(prompt.lower, float), np.array(prompt.upper, float), prompt.z_mid
     tensor = torch.from_numpy(np.ascontiguousarray(image))[None]

@@ -24,9 +24,11 @@ def test_auto_without_a_gpu_is_the_cpu_and_cuda_says_why_not(monkeypatch: pytest
 
 def test_labels_are_in_raster_order_whatever_a_component_looks_like() -> None:
     rng = np.random.default_rng(0)
-    for density in (0.02, 0.1, 0.2):
+    for density, slab_voxels in ((0.02, 1), (0.1, 300), (0.2, 1 << 18)):
         mask = rng.random((15, 17, 19)) < density
-        labels, sizes = CpuBackend().label(mask)
+        backend = CpuBackend()
+        backend.slab_voxels = slab_voxels
+        labels, sizes = backend.label(mask)
         expected, count = ndimage.label(mask, np.ones((3, 3, 3)))
         assert len(sizes) == count
         firsts = [int(np.flatnonzero(labels == label)[0]) for label in range(1, count + 1)]

@@ -137,6 +137,44 @@ def test_auto_takes_the_gpu_that_works(freed: list[str]) -> None:
     assert select_backend("cuda").name == "cuda"
 
 
+def test_auto_leaves_a_small_volume_to_the_cpu(freed: list[str]) -> None:
+    small, middle, large = 10**6, 10**7, 10**9
+    assert not cuda.is_warm()
+    assert select_backend("auto", small).name == "cpu"
+    assert select_backend("auto", middle).name == "cpu"
+    assert not cuda.is_warm()  # CuPy was not even imported
+    assert select_backend("auto", large).name == "cuda"
+    assert cuda.is_warm()
+    assert select_backend("auto", middle).name == "cuda"
+    assert select_backend("auto", small).name == "cpu"
+    assert select_backend("cuda", small).name == "cuda"
+
+
+def test_the_volume_goes_up_once_and_no_volume_comes_down(
+    freed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cupy = sys.modules["cupy"]
+    up: list[int] = []
+    down: list[int] = []
+    asarray, asnumpy = cupy.asarray, cupy.asnumpy
+
+    def count_up(array: np.ndarray) -> DeviceArray:
+        up.append(array.nbytes)
+        return asarray(array)  # type: ignore[no-any-return]
+
+    def count_down(array: Any) -> np.ndarray:
+        down.append(array.size)
+        return asnumpy(array)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(cupy, "asarray", count_up)
+    monkeypatch.setattr(cupy, "asnumpy", count_down)
+    volume = dict(volumes())["tie"]
+    auto_prompt(volume, device="cuda")
+    assert up == [volume.nbytes]
+    # The voxels of each component, then the box's profile along z, y and x.
+    assert down == [3, *volume.shape]
+
+
 def test_no_gpu_at_all(freed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["cupy"].cuda.runtime, "getDeviceCount", lambda: 0)
     assert cuda.why_unusable() == "no NVIDIA GPU is visible"

@@ -12,6 +12,14 @@ import numpy as np
 Array = Any
 T = TypeVar("T")
 
+# NOT MEASURED: no GPU was at hand. Estimates, to be replaced by what `lexor bench prompts --device cuda` prints.
+# The first prompt of a process imports CuPy and cuCIM, makes a CUDA context and loads or compiles kernels.
+COLD_GPU_SECONDS = 5.0
+# Later ones copy the volume, and launch some hundred kernels.
+WARM_GPU_SECONDS = 0.02
+# This one was measured, as processor time: what one free core does (160x512x512; two are faster yet).
+CPU_VOXELS_PER_SECOND = 75e6
+
 
 def slabs_of(shape: Sequence[int], axis: int, voxels: int) -> list[slice]:
     """Cut an axis so that each piece of the volume has about so many voxels."""
@@ -90,15 +98,6 @@ def select_backend(device: str, voxels: int | None = None) -> ArrayBackend:
                 f"device is 'cuda', but {reason}: install lexor[gpu] where a GPU is, or use 'cpu'"
             )
     return cpu.CpuBackend()
-
-
-# NOT MEASURED: no GPU was at hand. Estimates, to be replaced by what `lexor bench prompts --device cuda` prints.
-# The first prompt of a process imports CuPy and cuCIM, makes a CUDA context and loads or compiles kernels.
-COLD_GPU_SECONDS = 5.0
-# Later ones copy the volume, and launch some hundred kernels.
-WARM_GPU_SECONDS = 0.02
-# This one was measured, as processor time: what one free core does (160x512x512; two are faster yet).
-CPU_VOXELS_PER_SECOND = 75e6
 
 
 def worth_a_gpu(voxels: int, warm: bool) -> bool:

@@ -1,4 +1,11 @@
-"""Automatic prompts on an NVIDIA GPU: CuPy computes, cuCIM labels, only boxes' extents come back."""
+"""Automatic prompts on an NVIDIA GPU: CuPy computes, cuCIM labels, only boxes' extents come back.
+
+CuPy compiles its kernels when they are first called, for the GPU at hand, and keeps them in `$CUPY_CACHE_DIR`, else
+in `~/.cupy/kernel_cache`. In the image that is `/tmp/.cupy/kernel_cache`, which a cold container finds empty. To
+fill it, run `lexor prompt CASE.npz --device cuda` on the GPU in question, copy that folder to where `CUPY_CACHE_DIR`
+points, and keep it writable: CuPy writes there when it meets another GPU. None of this was tried on a GPU. Until then
+`device="auto"` leaves a cold GPU alone but for huge volumes (`lexor.prompting.backends.worth_a_gpu`).
+"""
 
 from __future__ import annotations
 

@@ -129,8 +129,9 @@ def heart(c: Canvas) -> None:
     g, rng = c.grid, c.rng
     around = c.fill(str(rng.choice(["lung", "fat", "muscle", "soft"])))
     size = c.u(0.4, 0.75)
+    fat = 0
     if c.chance(0.7):
-        c.paint(
+        fat = c.paint(
             ellipsoid(g, c.at(0, 0, 0), c.size(1.4 * size, 1.2 * size, 1.2 * size), rng),
             "fat",
             label=c.chance(0.2),
@@ -163,7 +164,7 @@ def heart(c: Canvas) -> None:
     for _ in range(int(rng.integers(1, 3))):
         spot = c.at(c.u(-0.5, 0.5), c.u(-0.6, 0.6), c.u(-0.6, 0.6))
         shape = lobes(g, spot, c.size(0.35, 0.3, 0.3, 0.25), rng)
-        c.paint(shape, "blood", (around, around + 1), rv if c.chance(0.7) and rv else None)
+        c.paint(shape, "blood", (around, fat) if fat else (around,), rv if c.chance(0.7) and rv else None)
     arch = horseshoe if c.chance(0.4) else column
     c.paint(
         arch(g, c.at(0, c.u(-0.5, 0.5), c.u(-0.5, 0.5)), c.size(0.5, 0.14, 0.14), rng),

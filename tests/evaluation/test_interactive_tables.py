@@ -1,0 +1,91 @@
+from dataclasses import replace
+
+import pytest
+
+from lexor.evaluation.automatic import AutomaticRun
+from lexor.evaluation.boxes import METHODS, Row
+from lexor.evaluation.interactive_tables import automatic_table, interactive_scores, runs_means, runs_tables
+from lexor.evaluation.protocol import Run
+from lexor.evaluation.results import CaseResult
+from lexor.evaluation.scores import Scores
+
+
+def result(case: str, box: float | None, *clicks: float, automatic: float | None = None) -> CaseResult:
+    """NSD is half of DSC; the box run's two rows have half of its DSC and one and a half times of it."""
+    modality = case.split("_")[0]
+
+    def run(dsc: float) -> Run:
+        return Run(Scores(dsc, dsc / 2), 1.0)
+
+    rows = [
+        Row(case, modality, case, label, 9, (), dict.fromkeys(METHODS, dsc), dict.fromkeys(METHODS, dsc))
+        for label, dsc in ((1, (box or 0) / 2), (2, (box or 0) * 1.5))
+    ]
+    return CaseResult(
+        case,
+        modality,
+        case,
+        2,
+        None if box is None else run(box),
+        tuple(run(dsc) for dsc in clicks),
+        None if automatic is None else AutomaticRun(Scores(automatic / 2, 0), automatic, 1, 1.0),
+        tuple(rows) if box is not None else (),
+    )
+
+
+BOXED = [
+    result("CT_a", 0.4, 0.5, 0.6, automatic=0.7),
+    result("CT_b", 0.6, 0.7, 0.8, automatic=0.3),
+    result("US_a", 0.1, 0.2, 0.3, automatic=0.2),
+]
+BARE = [result("US_b", None, 0.3, 0.9)]
+
+
+def test_means_over_cases_and_over_modalities() -> None:
+    means = runs_means(BOXED)
+    assert list(means) == ["box", "1 click", "2 clicks", "AUC", "Final"]
+    assert means["box"]["CT"] == Scores(pytest.approx(0.5), pytest.approx(0.25))
+    assert means["box"]["macro"].dsc == pytest.approx(0.3)
+    assert means["AUC"]["CT"].dsc == pytest.approx((0.55 + 0.75) / 2)
+    assert means["Final"]["macro"].nsd == pytest.approx((0.35 + 0.15) / 2)
+    assert list(runs_means(BARE)) == ["1 click", "2 clicks", "AUC", "Final"]
+    assert runs_means([]) == {}
+
+
+def test_tables_of_runs() -> None:
+    dsc, nsd, bare, _ = runs_tables([*BOXED, *BARE])
+    assert dsc.splitlines() == [
+        "| DSC, from boxes | CT (2 cases) | US (1 case) | macro (3 cases) |",
+        "|---|---|---|---|",
+        "| box | 0.500 | 0.100 | 0.300 |",
+        "| 1 click | 0.600 | 0.200 | 0.400 |",
+        "| 2 clicks | 0.700 | 0.300 | 0.500 |",
+        "| AUC | 0.650 | 0.250 | 0.450 |",
+        "| Final | 0.700 | 0.300 | 0.500 |",
+    ]
+    assert nsd.splitlines()[2] == "| box | 0.250 | 0.050 | 0.150 |"
+    assert bare.splitlines()[0] == "| DSC, from clicks alone | US (1 case) | macro (1 case) |"
+    assert bare.splitlines()[2] == "| 1 click | 0.300 | 0.300 |"
+    assert runs_tables([replace(found, click_runs=()) for found in BOXED]) == []
+
+
+def test_automatic_boxes_beside_the_papers() -> None:
+    bare = replace(BARE[0], automatic=AutomaticRun(Scores(0.1, 0.0), 0.4, 1, 1.0))
+    assert automatic_table([*BOXED, bare]).splitlines() == [
+        "| DSC | CT (2 cases) | US (2 cases) | macro (4 cases) |",
+        "|---|---|---|---|",
+        "| given boxes, mean over labels | 0.500 | 0.100 | 0.300 |",
+        "| one automatic box, mean over labels | 0.250 | 0.100 | 0.175 |",
+        "| given boxes, best label | 0.750 | 0.150 | 0.450 |",
+        "| one automatic box, best-matching label | 0.500 | 0.300 | 0.400 |",
+        "| the paper's, manual, on its own data | 0.68 | 0.68 | 0.56 |",
+        "| the paper's, automatic, on its own data | 0.73 | 0.31 | 0.52 |",
+    ]
+
+
+def test_scores_for_a_card() -> None:
+    scores = interactive_scores([*BOXED, *BARE])
+    assert list(scores) == ["from boxes", "from clicks alone"]
+    assert scores["from boxes"]["cases"] == {"CT": 2, "US": 1, "macro": 3}
+    assert scores["from boxes"]["DSC"]["2 clicks"] == {"CT": 0.7, "US": 0.3, "macro": 0.5}
+    assert scores["from clicks alone"]["NSD"]["Final"] == {"US": 0.45, "macro": 0.45}

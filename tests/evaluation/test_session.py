@@ -1,0 +1,135 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden import Balls, golden_case, golden_truth
+
+from lexor.case import Case, write_case
+from lexor.evaluation.results import CaseResult, Record
+from lexor.evaluation.session import Failure, Settings, evaluate_cases, identity
+from lexor.inference.predictor import Prediction, Predictor
+
+
+class Counting(Balls):
+    """Counts its runs; fails at cases of one name; answers an automatic prompt with the tube."""
+
+    def __init__(self, fails: str = "") -> None:
+        self.runs: list[str] = []
+        self.fails = fails
+
+    def segment(self, case: Case, prompt: str = "given") -> Prediction:
+        self.runs.append(f"{case.name} {prompt}")
+        if case.name == self.fails:
+            raise RuntimeError("pretended")
+        if prompt == "auto":
+            assert case.boxes == case.clicks == ()
+            assert case.previous is None
+            return Prediction((golden_truth() == 3).astype(np.uint8), (), (), 0.25)
+        return super().segment(case)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    """Three golden cases."""
+    names = ["CT_golden_1", "CT_golden_2", "MR_golden_1"]
+    for name in names:
+        write_case(tmp_path / f"{name}.npz", replace(golden_case(), name=name), golden_truth())
+    return [tmp_path / f"{name}.npz" for name in names]
+
+
+def test_results_of_every_case(paths: list[Path]) -> None:
+    predictor = Counting()
+    results = list(evaluate_cases(paths, predictor, Settings(clicks=2), Record(None, {})))
+    assert len(predictor.runs) == 9
+    assert [result.modality for result in results if isinstance(result, CaseResult)] == ["CT", "CT", "MR"]
+    first = results[0]
+    assert isinstance(first, CaseResult)
+    assert first.box_run is not None
+    # The volume is under 51 pixels wide, so loosening leaves the boxes as they are.
+    assert first.box_run.scores.dsc == pytest.approx(0.6105934894700255, abs=1e-12)
+    assert first.final.dsc == pytest.approx(0.638848432495352, abs=1e-12)
+    assert [row.label for row in first.rows] == [1, 2, 3]
+    assert np.mean([row.scores["Lexor"] for row in first.rows]) == pytest.approx(first.box_run.scores.dsc)
+    assert first.n_labels == 3
+
+
+def test_a_bad_case_stops_nothing(paths: list[Path]) -> None:
+    paths[0].write_bytes(b"PK")
+    predictor = Counting(fails="CT_golden_2")
+    record = Record(None, {})
+    results = list(evaluate_cases(paths, predictor, Settings(clicks=1), record))
+    assert isinstance(results[0], Failure)
+    assert results[1] == Failure("CT_golden_2", "CT_golden_2.npz: RuntimeError: pretended")
+    assert results[1].summary() == "CT_golden_2: FAILED: CT_golden_2.npz: RuntimeError: pretended"
+    assert isinstance(results[2], CaseResult)
+    assert list(record.finished) == ["MR_golden_1"]
+
+
+def test_what_is_recorded_is_not_run_again(paths: list[Path], tmp_path: Path) -> None:
+    settings, file = Settings(clicks=1), tmp_path / "r.jsonl"
+    whole = list(evaluate_cases(paths, Counting(), settings, Record(file, {})))
+    cut = evaluate_cases(paths, Counting(), settings, Record(tmp_path / "s.jsonl", {}))
+    next(cut)
+    again = Counting()
+    record = Record(tmp_path / "s.jsonl", {})
+    assert list(evaluate_cases(paths, again, settings, record)) == whole
+    assert {run.split()[0] for run in again.runs} == {"CT_golden_2", "MR_golden_1"}
+    assert (tmp_path / "s.jsonl").read_bytes() == file.read_bytes()
+    few = list(evaluate_cases(paths, Counting("CT_golden_1"), settings, record, chosen=paths[:1]))
+    assert few == whole[:1]
+
+
+def test_boxes_withheld(paths: list[Path]) -> None:
+    settings = Settings(clicks=5, boxes=False)
+    (result,) = evaluate_cases(paths, Counting(), settings, Record(None, {}), paths[:1])
+    assert isinstance(result, CaseResult)
+    assert result.box_run is None
+    assert result.rows == ()
+    assert result.auc.dsc == pytest.approx(2.1411899164268164, abs=1e-12)
+    (nothing,) = evaluate_cases(paths, Counting(), replace(settings, clicks=0), Record(None, {}), paths[:1])
+    assert isinstance(nothing, Failure)
+    assert "give --clicks 1 or more" in nothing.error
+
+
+def test_truth_kept_apart_and_boxes_as_given(tmp_path: Path) -> None:
+    wide = np.zeros((20, 40, 512), np.uint8)
+    truth = np.zeros_like(wide)
+    truth[:, :, :44] = golden_truth()
+    (tmp_path / "imgs").mkdir()
+    (tmp_path / "gts").mkdir()
+    path = tmp_path / "imgs" / "CT_golden_1.npz"
+    write_case(path, replace(golden_case(), volume=wide))
+    np.savez(tmp_path / "gts" / path.name, gts=truth)
+    settings = Settings(clicks=0, loosen=False)
+    given, loose = (
+        next(evaluate_cases([path], Counting(), chosen, Record(None, {}), truths=tmp_path / "gts"))
+        for chosen in (settings, replace(settings, loosen=True))
+    )
+    assert isinstance(given, CaseResult)
+    assert isinstance(loose, CaseResult)
+    assert given.final.dsc == pytest.approx(0.6105934894700255, abs=1e-12)
+    assert loose.final.dsc < given.final.dsc - 0.05
+
+
+def test_an_automatic_box_is_compared_with_the_given_ones(paths: list[Path]) -> None:
+    predictor = Counting()
+    settings = Settings(clicks=0, prompt="auto")
+    (result,) = evaluate_cases(paths, predictor, settings, Record(None, {}), paths[:1])
+    assert isinstance(result, CaseResult)
+    assert predictor.runs == ["CT_golden_1 given", "CT_golden_1 auto"]
+    assert result.automatic is not None
+    assert (result.automatic.best_label, result.automatic.best_dsc) == (3, 1)
+    # As class 1 it meets nothing, and the other two are missed.
+    assert result.automatic.scores.dsc == 0
+    assert result.automatic.seconds == 0.25
+
+
+def test_identity_tells_weights_and_settings_apart() -> None:
+    predictor = Predictor(device="cpu")
+    first = identity(predictor, Settings())
+    assert first == identity(predictor, Settings())
+    assert first["clicks"] == 5
+    parameter = next(predictor.runner.model.parameters())
+    parameter.data.flatten()[0] += 1
+    assert identity(predictor, Settings())["weights"] != first["weights"]
