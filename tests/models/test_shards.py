@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,11 +66,18 @@ def test_shards_of_another_architecture_are_refused(sharded: Path) -> None:
         load_weights(make(1), sharded, architecture="other")
 
 
-def test_a_flipped_byte_in_a_shard_is_found(sharded: Path) -> None:
+def test_a_flipped_byte_is_found_and_its_shard_named(sharded: Path) -> None:
     shard = sharded.with_name("net-00002-of-00003.safetensors")
     data = bytearray(shard.read_bytes())
     data[-1] ^= 1
     shard.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"net-00002-of-00003\.safetensors: its sha256 is not what net\."):
+        verify_weights(sharded)
+    # An index without the shards' own hashes still knows that of the whole.
+    index = sharded.with_name("net.safetensors.index.json")
+    facts = json.loads(index.read_text())
+    del facts["metadata"]["shards"]
+    index.write_text(json.dumps(facts))
     with pytest.raises(WeightsError, match=r"net\.safetensors\.index\.json: the joined shards are not"):
         verify_weights(sharded)
 

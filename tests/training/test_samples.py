@@ -113,3 +113,25 @@ def test_mixes_choose_the_kind(kind: str) -> None:
     assert sample is not None
     assert sample.previous.any()
     assert bool(sample.points) == (kind == "clicks")
+
+
+def test_long_targets_are_shown_in_pieces_prompted_along_their_track() -> None:
+    z, y, x = np.ogrid[:60, :64, :64]
+    centre = 12 + 0.65 * np.arange(60)[:, None, None]
+    tube = (y - 32) ** 2 + (x - centre) ** 2 <= 3**2 + 0 * z
+    subject = Subject(np.where(tube, 200, 50).astype(np.uint8), [tube])
+    mix = Mix(zoom_in=0, clicks=0, other_axes=0, pieces=1)
+    inside, reach = [], []
+    for seed in range(40):
+        sample = make_sample(subject, 0, WINDOW, mix, np.random.default_rng(seed))
+        assert sample is not None
+        low, high = sample.box[:3], sample.box[3:]
+        reach.append(float(high[0] - low[0]))
+        # On the measured slice the box is where the target is; the box of the whole would be there for a few only.
+        plane = sample.target[0, round(float(sample.z_mid))]
+        spots = torch.nonzero(plane > 0.5).float().mean(0) + 0.5
+        inside.append(bool(((spots > low[1:]) & (spots < high[1:])).all()))
+    assert min(reach) > 1.5 * WINDOW[0], "a tube that goes on past the window"
+    assert np.mean(inside) > 0.8
+    never = [make_sample(subject, 0, WINDOW, Mix(0, 0, 0, 0, 0), np.random.default_rng(s)) for s in range(5)]
+    assert max(float(s.box[3] - s.box[0]) for s in never if s is not None) <= WINDOW[0]

@@ -115,7 +115,8 @@ def _surroundings(
     fine = ndimage.map_coordinates(plane, points, order=1, mode="nearest")
     length = 2 * HALF_WIDTH * STEPS + 1
     patches = sliding_window_view(fine, (length, length))[..., ::STEPS, ::STEPS]
-    return patches.reshape(-1, (2 * HALF_WIDTH + 1) ** 2)
+    found: np.ndarray = patches.reshape(-1, (2 * HALF_WIDTH + 1) ** 2)
+    return found
 
 
 def _correlation(
@@ -125,7 +126,8 @@ def _correlation(
     template = template - template @ weight
     patches = patches - (patches @ weight)[:, None]
     power = (template**2 @ weight) * (patches**2 @ weight)
-    return (patches @ (weight * template)) / np.sqrt(power + 1e-3)
+    likeness: np.ndarray = (patches @ (weight * template)) / np.sqrt(power + 1e-3)
+    return likeness
 
 
 def pieces(box: Box, centres: np.ndarray, length: int) -> list[Box]:
@@ -137,13 +139,9 @@ def pieces(box: Box, centres: np.ndarray, length: int) -> list[Box]:
     for start in starts:
         stop = min(start + length, last)
         z = (start + stop) // 2
-        lower, upper = [], []
-        for axis in range(2):
-            size = box.shape[axis + 1]
-            low = round(float(centres[z - first, axis]) - size / 2)
-            lower.append(low)
-            upper.append(low + size)
-        found.append(Box((start, *lower), (stop, *upper), z))
+        _, height, width = box.shape
+        y, x = (round(float(c) - n / 2) for c, n in zip(centres[z - first], (height, width), strict=True))
+        found.append(Box((start, y, x), (stop, y + height, x + width), z))
     return found
 
 

@@ -1,7 +1,8 @@
 """Weights in several small files, named and indexed as users of safetensors expect.
 
 STEM-00001-of-00003.safetensors and so on hold whole tensors; STEM.safetensors.index.json says which holds what:
-{"metadata": {"total_size", "sha256"}, "weight_map": {tensor: file}}, sha256 being that of the joined file.
+{"metadata": {"total_size", "sha256", "shards": {file: sha256}}, "weight_map": {tensor: file}}, sha256 being that of
+the joined file.
 """
 
 from __future__ import annotations
@@ -51,15 +52,19 @@ def split_weights(path: Path, folder: Path, limit_bytes: int = LIMIT_BYTES) -> l
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     places: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for number, group in enumerate(groups, 1):
         file = folder / f"{path.stem}-{number:05}-of-{len(groups):05}{SUFFIX}"
-        file.write_bytes(save(group, metadata=metadata))
+        data = save(group, metadata=metadata)
+        file.write_bytes(data)
+        hashes[file.name] = hashlib.sha256(data).hexdigest()
         written.append(file)
         places |= dict.fromkeys(group, file.name)
     index = {
         "metadata": {
             "total_size": sum(tensor.nbytes for tensor in tensors.values()),
             "sha256": hashlib.sha256(save(tensors, metadata=metadata)).hexdigest(),
+            "shards": hashes,
         },
         "weight_map": places,
     }
@@ -94,6 +99,8 @@ def read_shards(index: Path) -> bytes:
         facts = json.loads(index.read_text("utf-8"))
         places: dict[str, str] = facts["weight_map"]
         wanted = facts["metadata"]["sha256"]
+        # Indices written elsewhere have none: then the whole is all that can be checked.
+        hashes: dict[str, str] = dict(facts["metadata"].get("shards", {}))
         names = sorted(set(places.values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise WeightsError(f"{index}: not an index of shards ({problem}); get it again") from None
@@ -102,7 +109,10 @@ def read_shards(index: Path) -> bytes:
     for name in names:
         if Path(name).name != name:
             raise WeightsError(f"{index}: shard {name!r} is no plain file name; get it again")
-        found, metadata = _read(index.parent / name)
+        shard = index.parent / name
+        found, metadata = _read(shard)
+        if name in hashes and hashlib.sha256(shard.read_bytes()).hexdigest() != hashes[name]:
+            raise WeightsError(f"{shard}: its sha256 is not what {index.name} says; get it again")
         tensors |= found
     data: bytes = save(tensors, metadata=metadata)
     if hashlib.sha256(data).hexdigest() != wanted:

@@ -117,7 +117,9 @@ def synth(
     folder: Annotated[Path, typer.Argument(help="Where cases and the picture are written.")],
     count: Annotated[int, typer.Option(min=1, help="Number of cases.")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="Of the first case.")] = 0,
-    style: Annotated[str | None, typer.Option(help="CT, MR, PET, US or Microscopy; all if not given.")] = None,
+    style: Annotated[
+        str | None, typer.Option(help="CT, MR, PET, US or Microscopy; all if not given.")
+    ] = None,
 ) -> None:
     """Write synthetic cases as training sees them, and a contact sheet of them."""
     from lexor.training.synth import read_scene, write_scenes
