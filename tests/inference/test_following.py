@@ -101,7 +101,8 @@ def test_pieces_cover_the_box_and_stay_in_its_slices(depth: int, length: int, fi
         assert piece.lower[2] + 3 == pytest.approx(x, abs=0.5)
 
 
-@given(st.floats(-0.8, 0.8), st.integers(0, 39), st.integers(0, 5))
+# Together with its sway along y, of up to 0.67: three quarters of a pixel a slice.
+@given(st.floats(-0.35, 0.35), st.integers(0, 39), st.integers(0, 5))
 @settings(max_examples=15, deadline=None)
 def test_the_track_stays_on_a_drifting_tube(drift: float, z_mid: int, seed: int) -> None:
     mask = drifting_tube(40, drift, size=80)

@@ -65,6 +65,8 @@ def prolonged(box: Box, length: int) -> Box:
 def track(volume: UInt8[np.ndarray, "D H W"], box: Box, ratio: float) -> Float[np.ndarray, "n 2"]:
     """Where the middle of the box is on each of its slices: (y, x) in voxel edges, float64.
 
+    It keeps up with what moves by three quarters of a unit a slice (see above) and lags behind what is faster.
+
     Args:
         volume: the image.
         box: inside of it; `z_mid` is the slice where its own y and x hold.
