@@ -8,7 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lexor.case import Clicks
 from lexor.inference.views import Shape, Triple, View
+
+# In-plane sizes, in pixels, of the first looks around a click, each half as large again as the one before.
+CLICK_SIZES = (20, 32, 48, 72, 108, 160, 240)
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,25 @@ def frame(
         low.append(a)
         high.append(b)
     return View((low[0], low[1], low[2]), (high[0], high[1], high[2]), window)
+
+
+def click_views(clicks: Clicks, volume_shape: Shape, window: Shape, ratio: float = 1.0) -> list[View]:
+    """Views around foreground clicks (all clicks where none is foreground), small to large.
+
+    Nobody knows the size of a target that is only clicked. The largest view spans the volume, or `CLICK_SIZES`'
+    largest past the clicks.
+    """
+    chosen = [p for p, foreground in zip(clicks.points, clicks.foreground, strict=True) if foreground]
+    points = np.array(chosen or clicks.points, dtype=float)
+    views: list[View] = []
+    for size in CLICK_SIZES:
+        half = np.array([max(size / ratio, Framing.minimum[0]), size, size]) / 2
+        low = np.maximum(points.min(0) + 0.5 - half, 0)
+        high = np.minimum(points.max(0) + 0.5 + half, volume_shape)
+        view = View((low[0], low[1], low[2]), (high[0], high[1], high[2]), window)
+        if not views or view != views[-1]:
+            views.append(view)
+    return views
 
 
 def normalise(window: Tensor) -> Tensor:

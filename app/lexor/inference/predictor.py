@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lexor.case import Case
 from lexor.inference.following import ELONGATION, elongation, follow
-from lexor.inference.framing import frame, in_plane_ratio
+from lexor.inference.framing import click_views, frame, in_plane_ratio
 from lexor.inference.merging import Answer, honour_clicks, merge
 from lexor.inference.runner import Look, Runner, choose_device, previous_logits
 from lexor.inference.targets import PromptMode, Target, resolve_targets
@@ -109,13 +109,13 @@ class Predictor:
         targets, warnings = resolve_targets(case, prompt, self._prompt_device, top)
         ratio = in_plane_ratio(case.spacing)
         long = [t for t in targets if self._is_long(t, ratio)]
-        answers = self._zoom_out(volume, [t for t in targets if t not in long], ratio)
+        unsized = [t for t in targets if t.source == "clicks" and self.runner.model.zoom_out == "object"]
+        answers = self._zoom_out(volume, [t for t in targets if t not in long and t not in unsized], ratio)
         answers |= follow(self.runner, volume, long, ratio)
+        answers |= self._scan_sizes(volume, unsized, ratio)
         # A target without a box has only now shown its size: look again, framed by what was found.
-        unsure = [t for t in targets if t.source == "clicks" and answers[t.index].extent() is not None]
-        if unsure and self.runner.model.zoom_out == "object":
-            reframed = [_reframed(t, answers[t.index]) for t in unsure]
-            answers |= self._zoom_out(volume, reframed, ratio, answers)
+        found = [t for t in unsized if answers[t.index].extent() is not None]
+        answers |= self._zoom_out(volume, [_reframed(t, answers[t.index]) for t in found], ratio, answers)
         if self.zoom_in is not None:
             answers = self._zoom_in(volume, [t for t in targets if t not in long], answers, self.zoom_in)
         for target in targets:
@@ -151,6 +151,18 @@ class Predictor:
             where, values = look.view.write(logits, shape)
             answers[look.target.index] = Answer(where, values[0], shape, look.view.step)
         return answers
+
+    def _scan_sizes(self, volume: Tensor, targets: Sequence[Target], ratio: float) -> dict[int, Answer]:
+        """First looks at targets that only clicks point at: of several sizes, the one that promises the best mask."""
+        shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
+        looks = [Look(v, t) for t in targets for v in click_views(t.clicks, shape, self.runner.window, ratio)]
+        best: dict[int, tuple[float, Answer]] = {}
+        for look, logits, quality in self.runner.masks(volume, looks):
+            index = look.target.index
+            if index not in best or quality > best[index][0]:
+                where, values = look.view.write(logits, shape)
+                best[index] = quality, Answer(where, values[0], shape, look.view.step)
+        return {index: answer for index, (_, answer) in best.items()}
 
     def _zoom_in(
         self, volume: Tensor, targets: Sequence[Target], answers: dict[int, Answer], zoom: ZoomIn

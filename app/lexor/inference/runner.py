@@ -125,9 +125,15 @@ class Runner:
         """(d, h, w) of the model's window."""
         return self.model.window
 
-    @torch.inference_mode()
     def logits(self, volume: Tensor, looks: Sequence[Look]) -> Iterator[tuple[Look, Tensor]]:
-        """Each look with its window's logits (1, d, h, w), float32 on the CPU; in groups of one view.
+        """Each look with its window's logits; see `masks`."""
+        for look, logits, _ in self.masks(volume, looks):
+            yield look, logits
+
+    @torch.inference_mode()
+    def masks(self, volume: Tensor, looks: Sequence[Look]) -> Iterator[tuple[Look, Tensor, float]]:
+        """Each look with its window's logits (1, d, h, w), float32 on the CPU, and the overlap with the truth, 0..1,
+        that the model expects of them; in groups of one view.
 
         Args:
             volume: (1, D, H, W) uint8 tensor on the CPU.
@@ -138,12 +144,12 @@ class Runner:
         while done < len(looks):
             chunk = _next_chunk(looks[done : done + self.batch + 1], self.batch, cache)
             try:
-                answers, cache = self._run(volume, chunk, cache)
+                logits, quality, cache = self._run(volume, chunk, cache)
             except torch.cuda.OutOfMemoryError:
                 cache = None
                 self._retreat()
                 continue
-            yield from zip(chunk, answers, strict=True)
+            yield from zip(chunk, logits, quality, strict=True)
             done += len(chunk)
 
     def _retreat(self) -> None:
@@ -156,7 +162,9 @@ class Runner:
             self.device, self.batch = torch.device("cpu"), 4
             self.model = self.model.to(self.device)
 
-    def _run(self, volume: Tensor, looks: Sequence[Look], cache: _Cache) -> tuple[list[Tensor], _Cache]:
+    def _run(
+        self, volume: Tensor, looks: Sequence[Look], cache: _Cache
+    ) -> tuple[list[Tensor], list[float], _Cache]:
         views = list(dict.fromkeys(look.view for look in looks))
         dtype = _low_precision(self.device)
         autocast = torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
@@ -172,6 +180,7 @@ class Runner:
         with autocast, exact:
             if windows is not None:
                 encoding = self.model.encode(windows)
-            output = self.model.decode(encoding, index, prompts)
+            answers = self.model.masks(encoding, index, prompts)
         # More prompts of a single view may follow in the next batch.
-        return list(output.float().cpu()), (views[0], encoding) if len(views) == 1 else None
+        kept = (views[0], encoding) if len(views) == 1 else None
+        return list(answers.logits.float().cpu()), torch.sigmoid(answers.quality.float()).tolist(), kept
