@@ -1,9 +1,12 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexor.inference.framing import Framing, frame, in_plane_ratio, normalise
+from lexor.case import Clicks
+from lexor.inference.framing import CLICK_SIZES, Framing, click_views, frame, in_plane_ratio, normalise
 
 
 @st.composite
@@ -61,3 +64,27 @@ def test_normalise() -> None:
     spike = torch.zeros(1, 10, 10, 10)
     spike[0, 0, 0, 0] = 255
     assert float(normalise(spike).max()) == 5
+
+
+@given(boxes_in_volumes(), st.floats(0.2, 10))
+def test_the_views_of_clicks_hold_them_and_grow(case, ratio: float) -> None:
+    shape, lower, upper = case
+    clicks = Clicks((lower, tuple(u - 1 for u in upper)), (True, True))
+    views = click_views(clicks, shape, (8, 16, 16), ratio)
+    assert 1 <= len(views) <= len(CLICK_SIZES)
+    for axis in range(3):
+        for view in views:
+            assert 0 <= view.lower[axis] <= lower[axis]
+            assert upper[axis] <= view.upper[axis] <= shape[axis]
+        for small, large in pairwise(views):
+            assert large.lower[axis] <= small.lower[axis]
+            assert small.upper[axis] <= large.upper[axis]
+    assert len(set(views)) == len(views), "no view is looked at twice"
+
+
+def test_background_clicks_do_not_widen_the_view() -> None:
+    clicks = Clicks(((20, 50, 50), (20, 90, 90)), (True, False))
+    small = click_views(clicks, (40, 100, 100), (8, 16, 16))[0]
+    assert (small.lower[1], small.upper[1]) == (40.5, 60.5)
+    only = click_views(Clicks(((20, 90, 90),), (False,)), (40, 100, 100), (8, 16, 16))[0]
+    assert (only.lower[1], only.upper[1]) == (80.5, 100)

@@ -232,3 +232,35 @@ def test_cuda_without_a_gpu_is_an_error() -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(ValueError, match="no GPU"):
         Predictor(Threshold(), "cuda")
+
+
+class Fastidious(Threshold):
+    """Promises the more, the nearer the click's view is to 48 pixels across."""
+
+    def masks(self, encoding: Encoding, index: torch.Tensor, prompts: WindowPrompts) -> Masks:
+        masks = super().masks(encoding, index, prompts)
+        self.seen += [float(p) for p in prompts.points[:, 0, 2]]
+        centre = prompts.points[:, 0, 2]
+        return Masks(masks.logits, -(centre - centre.new_tensor(self.wanted)).abs())
+
+    wanted = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[float] = []
+
+
+def test_a_clicked_target_is_seen_in_the_size_that_promises_most() -> None:
+    # A click off the volume's middle lies elsewhere in each view that the volume's edge cuts.
+    volume = np.full((16, 200, 200), 40, np.uint8)
+    volume[4:12, 2:30, 2:30] = 220
+    case = Case("CT", volume, None, (), (Clicks(((8, 12, 12),), (True,)),), None, ())
+    model = Fastidious()
+    Predictor(model, "cpu", zoom_in=None).predict(case)
+    sizes = [20, 32, 48, 72, 108, 160, 240]
+    expected = [
+        (12.5 - max(0, 12.5 - n / 2)) / (min(200, 12.5 + n / 2) - max(0, 12.5 - n / 2)) * 16 - 0.5
+        for n in sizes
+    ]
+    assert model.seen[:7] == pytest.approx(expected, abs=1e-3)
+    assert len(model.seen) == 8, "and once more, framed by what was found"
