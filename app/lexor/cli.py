@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexor._commands import Device, failure
 from lexor.bench.cli import app as bench_app
 from lexor.models.cli import app as weights_app
 from lexor.training.cli import app as training_app
@@ -25,15 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(weights_app, name="weights", help="List, verify and import weights.")
-app.add_typer(bench_app, name="bench")
-
-
-class Device(StrEnum):
-    """Where models run."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
+app.add_typer(bench_app, name="bench", help="Ratios against a named baseline, in one run.")
 
 
 class Prompt(StrEnum):
@@ -59,11 +52,6 @@ PromptOption = Annotated[
     typer.Option("--prompt", help="given: the case's own prompts, automatic ones where it has none."),
 ]
 TopOption = Annotated[int, typer.Option("--top", min=1, help="How many automatic targets, best first.")]
-
-
-def _fail(message: object) -> typer.Exit:
-    typer.echo(f"error: {message}", err=True)
-    return typer.Exit(2)
 
 
 def _make_predictor(model: str, device: Device, weights: Path | None = None) -> Predictor:
@@ -101,7 +89,7 @@ def predict(
                 advance(outcome.summary())
                 failed += outcome.error is not None
     except (CaseError, WeightsError, ValueError, OSError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     if failed:
         typer.echo(f"{failed} of {len(sources)} cases could not be answered", err=True)
         raise typer.Exit(1)
@@ -130,7 +118,7 @@ def prompt(
         )
         boxes = auto_prompt(read_case(case).volume, top=top, device=device.value, parameters=parameters)
     except (CaseError, ValueError, OSError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     entries = [box.to_dict() for box in boxes]
     if as_json:
         typer.echo(json.dumps(entries))
@@ -160,7 +148,7 @@ def models(
 
             measures = list(measure_models(device=choose_device(device.value).type))
     except (WeightsError, ValueError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     print_models(found, measures)
 
 
@@ -247,7 +235,7 @@ def evaluate(
                     write_files(results, settings, csv)
         write_files(results, settings, csv, label_csv, as_json)
     except (CaseError, WeightsError, ValueError, OSError, ImportError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     for table in report_of(results, settings, by.value):
         typer.echo(f"\n{table}")
     if len(results) < len(chosen):
@@ -277,7 +265,7 @@ def demo(
             raise typer.Exit(1)
         picture = draw_demo(outcomes, folder / "preview.png")
     except (WeightsError, ValueError, OSError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     for outcome in outcomes:
         typer.echo(f"mask: {outcome.output}")
     typer.echo(f"picture: {picture}")

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lexor._commands import Device, failure
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
-class Device(StrEnum):
-    """Where models run."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-def _fail(message: object) -> typer.Exit:
-    typer.echo(f"error: {message}", err=True)
-    return typer.Exit(2)
 
 
 @app.command()
@@ -53,7 +41,7 @@ def prompts(
             typer.echo(describe(comparison))
             same &= comparison.same
     except (CaseError, ValueError, OSError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     if not same:
         typer.echo("error: not every box is the textbook's", err=True)
         raise typer.Exit(1)
@@ -89,4 +77,4 @@ def segvol(
                 f"{base.seconds / timing.seconds:6.2f} by the clock"
             )
     except (WeightsError, ValueError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None

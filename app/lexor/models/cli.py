@@ -7,12 +7,9 @@ from typing import Annotated
 
 import typer
 
+from lexor._commands import failure
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
-def _fail(message: object) -> typer.Exit:
-    typer.echo(f"error: {message}", err=True)
-    return typer.Exit(2)
 
 
 @app.command("import-segvol")
@@ -27,7 +24,7 @@ def import_segvol(
     try:
         done = run(source, weights)
     except (WeightsError, OSError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     typer.echo(f"{source}: laid out as {done.layout}")
     for what, count in done.left_out.items():
         typer.echo(f"left out: {what} ({count} {'tensor' if count == 1 else 'tensors'})")
@@ -44,7 +41,7 @@ def list_weights() -> None:
     try:
         print_weights(run())
     except WeightsError as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     typer.echo("looked in " + ", ".join(str(folder) for folder in weight_folders()))
 
 
@@ -61,7 +58,7 @@ def verify(
     try:
         found = weights_in(paths)
     except WeightsError as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     bad = 0
     for path, fault in verify_all(found):
         typer.echo(f"{path}: as the manifest says" if fault is None else f"FAILED: {fault}")

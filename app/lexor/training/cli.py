@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lexor._commands import Device, failure
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
-class Device(StrEnum):
-    """Where models train."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-def _fail(message: object) -> typer.Exit:
-    typer.echo(f"error: {message}", err=True)
-    return typer.Exit(2)
 
 
 @app.command()
@@ -71,7 +59,7 @@ def train(
         settings = load_config(config, {key: value for key, value in given.items() if value is not None})
         state = run(settings, out, resume=resume, device=device.value)
     except (TrainingError, WeightsError, ValueError, OSError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     typer.echo(f"{out}: step {state.step}, {state.samples} samples, {state.seconds / 60:.1f} minutes")
 
 
@@ -107,7 +95,7 @@ def leave_out(
         if csv is not None:
             write_rows(csv, rows)
     except (TrainingError, CaseError, ValueError, OSError, ImportError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     for table in tables_of(rows, "all"):
         typer.echo(f"\n{table}")
 
@@ -129,7 +117,7 @@ def synth(
         paths = write_scenes(folder, count, seed, style)
         sheet = draw_scenes([read_scene(p) for p in paths], folder / "sheet.png", [p.stem for p in paths])
     except (ValueError, OSError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     typer.echo(f"{folder}: {len(paths)} cases; contact sheet: {sheet}")
 
 
@@ -146,7 +134,7 @@ def pack(
     try:
         packed = run(data, file, int(limit_mb * 1e6))
     except (TrainingError, ValueError, OSError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     for problem_line in packed.problems:
         typer.echo(f"warning: {problem_line}; the case is left out", err=True)
     typer.echo(f"{file}: {packed.cases} cases, {packed.bytes / 1e6:.1f} MB, {packed.bits} bits a voxel")
@@ -171,7 +159,7 @@ def export(
         entry = write(run, weights, licence=licence)
         shards = split_weights(weights, weights.parent, int(shard_mb * 1e6)) if shard_mb else []
     except (TrainingError, WeightsError, ValueError, OSError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
     typer.echo(f"{weights}: {entry.bytes / 1e6:.1f} MB, {entry.architecture}, sha256 {entry.sha256}")
     for shard in shards:
         typer.echo(f"{shard}: {shard.stat().st_size / 1e6:.1f} MB")
@@ -189,7 +177,7 @@ def join(
     try:
         typer.echo(join_weights(index, weights))
     except (WeightsError, OSError) as problem:
-        raise _fail(problem) from None
+        raise failure(problem) from None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,21 @@
+"""What the files of commands share: the choice of a device, and how a command ends that cannot do its work."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import typer
+
+
+class Device(StrEnum):
+    """Where models run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+def failure(message: object) -> typer.Exit:
+    """To be raised: exit status 2, after one line on standard error."""
+    typer.echo(f"error: {message}", err=True)
+    return typer.Exit(2)
