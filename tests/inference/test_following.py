@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from lexor.case import Box, Case, Clicks
 from lexor.evaluation.metrics import dice
+from lexor.inference import following
 from lexor.inference.following import elongation, follow, piece_length, pieces, prolonged, track
 from lexor.inference.predictor import Predictor
 from lexor.inference.runner import Runner
@@ -186,3 +187,13 @@ def test_a_pieces_prompt_reaches_past_it_on_both_sides_of_its_slice() -> None:
     piece = Box((20, 5, 6), (30, 9, 12), 21)
     prompt = prolonged(piece, 10)
     assert prompt == Box((6, 5, 6), (37, 9, 12), 21)
+
+
+def test_a_very_long_object_has_longer_pieces_not_more() -> None:
+    volume = np.full((400, 24, 24), 60, np.uint8)
+    volume[:, 10:13, 10:13] = 200
+    box = Box((0, 10, 10), (400, 13, 13), 200)
+    model = NearTheBox()
+    labels = Predictor(model, "cpu").predict(Case("CT", volume, None, (box,), (), None, ()))
+    assert 20 <= len(model.boxes) <= following.MOST_PIECES
+    assert (labels == 1).any((1, 2)).all()

@@ -30,6 +30,8 @@ ELONGATION = 2.5
 # A piece is so many widths long, and at least so many slices; each next one starts half a piece further.
 PIECE_WIDTHS = 2.0
 PIECE_SLICES = 6
+# There are at most so many pieces; of a longer object they are longer. The challenge gives a class 15 s a run.
+MOST_PIECES = 32
 # A piece's prompt reaches so many of its lengths to both sides, past the piece: a tube, not an ellipsoid.
 PROMPT_REACH = 1.5
 # The logit of what no piece looked at.
@@ -161,7 +163,8 @@ def follow(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: flo
     owners: dict[int, tuple[int, Box]] = {}
     for target in targets:
         assert target.box is not None
-        length = piece_length(*target.box.shape[1:], ratio)
+        depth, height, width = target.box.shape
+        length = max(piece_length(height, width, ratio), -(-2 * depth // (MOST_PIECES + 1)))
         for piece in pieces(target.box, track(volume[0].numpy(), target.box, ratio), length):
             view = frame(_floats(piece.lower), _floats(piece.upper), shape, runner.window, ratio)
             prompted = replace(target, box=prolonged(piece, length))
