@@ -158,3 +158,17 @@ def test_answers_on_a_gpu(lexor: Lexor, inputs: Path, outputs: Path) -> None:
     run = lexor.run(inputs, outputs, command=command, device_requests=[device])
     assert run.status == 0, run.err
     _assert_segments_the_balls(outputs / "CT_balls.npz")
+
+
+def test_takes_every_model_that_has_weights(lexor: Lexor, inputs: Path, outputs: Path) -> None:
+    write_balls(inputs / "CT_balls.npz")
+    script = "python -c 'from lexor import list_models; print(*[m.name for m in list_models() if m.bundled])'"
+    names = lexor.shell(script).split()
+    assert "mobilenet3d" in names
+    for name in names:
+        run = lexor.run(inputs, outputs, command=["sh", "predict.sh", "--model", name])
+        assert run.status == 0, run.err
+        _assert_segments_the_balls(outputs / "CT_balls.npz")
+    run = lexor.run(inputs, outputs, command=["sh", "predict.sh", "--model", "segvol_vit_b"])
+    assert run.status == 2
+    assert "no weights of model 'segvol_vit_b'" in run.err
