@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cc3d
@@ -27,7 +28,7 @@ class Subject:
     """A volume with its targets: uint8 image (D, H, W), boolean masks, slice distance over pixel size."""
 
     image: np.ndarray
-    targets: list[np.ndarray]
+    targets: Sequence[np.ndarray]
     ratio: float = 1.0
     group: str = ""
 

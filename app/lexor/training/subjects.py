@@ -6,6 +6,7 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import overload
 
@@ -75,7 +76,7 @@ def as_subject(name: str, image: np.ndarray, labels: np.ndarray, ratio: float) -
     targets = Targets(labels.astype(np.uint8 if largest < 256 else np.uint16, copy=False))
     if not targets:
         raise CaseError(f"{name}: gts has no label above 0; give one")
-    return Subject(image, targets, ratio, source_of(name))  # type: ignore[arg-type]
+    return Subject(image, targets, ratio, source_of(name))
 
 
 def list_files(path: Path) -> list[Path]:
@@ -166,7 +167,7 @@ def _entries(path: Path) -> list[Entry]:
         raise TrainingError(
             f"data.paths: {path} holds no .npz file; give a folder of cases, or a packed file"
         )
-    return [Entry(file.stem, lambda file=file: read_subject(file)) for file in files]  # type: ignore[misc]
+    return [Entry(file.stem, partial(read_subject, file)) for file in files]
 
 
 def _subset(entries: list[Entry], fraction: float, seed: int) -> list[Entry]:
