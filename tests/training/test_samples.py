@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lexor.training.samples import Mix, Subject, challenge_box, collate, degrade, error_click, make_sample
+from lexor.training.object_samples import Mix, challenge_box, make_sample
+from lexor.training.samples import Subject, collate, degrade, error_click
 
 WINDOW = (12, 24, 24)
 
@@ -99,8 +100,8 @@ def test_collate_pads_clicks() -> None:
         sample = make_sample(subject, 0, WINDOW, Mix(zoom_in=0, clicks=0.5), rng)
         assert sample is not None
         samples.append(sample)
-    images, targets, prompts = collate(samples)
-    assert images.shape == targets.shape == (len(samples), 1, *WINDOW)
+    images, truth, prompts = collate(samples)
+    assert images.shape == truth.mask.shape == (len(samples), 1, *WINDOW)
     for i, sample in enumerate(samples):
         assert int((prompts.labels[i] >= 0).sum()) == len(sample.points)
 
@@ -135,3 +136,41 @@ def test_long_targets_are_shown_in_pieces_prompted_along_their_track() -> None:
     assert np.mean(inside) > 0.8
     never = [make_sample(subject, 0, WINDOW, Mix(0, 0, 0, 0, 0), np.random.default_rng(s)) for s in range(5)]
     assert max(float(s.box[3] - s.box[0]) for s in never if s is not None) <= WINDOW[0]
+
+
+def test_a_doubtful_box_is_scored_by_what_it_meets() -> None:
+    """Every such sample gives its answer no mask to learn, and counts what its view does not show."""
+    image = np.where(ball(), 200, 50).astype(np.uint8)
+    left, right = ball(centre=(9, 12, 10), radius=5), ball(centre=(9, 26, 29), radius=5)
+    clicked = empty = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        sample = make_sample(Subject(image, [left, right]), 0, WINDOW, Mix(doubtful=1), rng)
+        assert sample is not None
+        assert not sample.learnt
+        assert torch.isfinite(sample.box).all()
+        assert (sample.box[3:] > sample.box[:3]).all()
+        clicked += len(sample.points)
+        if not float(sample.target.max()):
+            empty += 1
+            assert sample.hidden == 0
+        if sample.points and float(sample.target.max()):
+            (z, y, x), label = (round(c) for c in sample.points[0]), sample.labels[0]
+            assert label == 1
+            assert float(sample.target[0, z, y, x]) > 0
+    assert 15 < clicked < 45
+    assert 0 < empty < 45
+
+
+def test_what_a_small_view_hides_is_counted() -> None:
+    """Without a box some views are too small: seen and hidden voxels then make up the whole target."""
+    mask = ball((40, 80, 80), (20, 40, 40), 16)
+    subject = Subject(np.where(mask, 200, 50).astype(np.uint8), [mask])
+    hidden = []
+    for seed in range(80):
+        mix = Mix(clicks=1, zoom_in=0, no_box=1, other_axes=0)
+        sample = make_sample(subject, 0, WINDOW, mix, np.random.default_rng(seed))
+        assert sample is not None
+        hidden.append(sample.hidden / (sample.hidden + float(sample.target.sum())))
+    assert min(hidden) < 0.01
+    assert max(hidden) > 0.3

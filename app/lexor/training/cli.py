@@ -26,6 +26,7 @@ def train(
     data: Annotated[
         list[Path] | None, typer.Option(help="Folder of labelled .npz cases, or a packed file; repeatable.")
     ] = None,
+    model: Annotated[str | None, typer.Option(help="Another model of the family by the same recipe.")] = None,
     fraction: Annotated[float | None, typer.Option(help="Share of each source: 0.1 for the coreset.")] = None,
     leave_out: Annotated[
         list[str] | None, typer.Option(help="Source not to train on, like CT_openkbp; repeatable.")
@@ -33,6 +34,9 @@ def train(
     real: Annotated[float | None, typer.Option(help="Share of samples from real cases.")] = None,
     rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     start: Annotated[Path | None, typer.Option(help="Weights (.safetensors) to start from.")] = None,
+    start_model: Annotated[
+        str | None, typer.Option(help="Whose weights these are, if another model's: it lends what both have.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
 ) -> None:
     """Train a model for a budget of minutes or steps. Ctrl-C saves; --resume goes on."""
@@ -47,11 +51,13 @@ def train(
         "budget.session_minutes": session,
         "budget.steps": steps,
         "data.paths": [str(path) for path in data] if data else None,
+        "model.name": model,
         "data.fraction": fraction,
         "data.leave_out": leave_out or None,
         "mix.real": real,
         "optimiser.rate": rate,
         "model.start": start,
+        "model.start_model": start_model,
         "seed": seed,
     }
     out = out or Path("runs") / Path(config).stem

@@ -28,7 +28,7 @@ PRESETS = Path(__file__).parent / "configs"
 def mix_type(recipe: str) -> type[Any]:
     """The dataclass that holds a recipe's shares."""
     if recipe == "object":
-        from lexor.training.samples import Mix
+        from lexor.training.object_samples import Mix
 
         return Mix
     from lexor.training.volume_samples import VolumeMix
@@ -53,11 +53,14 @@ class ModelConfig(Section):
         name: of `create_model`.
         window: (d, h, w) of the samples; the model's own where None.
         start: weights to start from; random where None.
+        start_model: whose weights they are where they are another model's: what both have is taken
+            (`adoption.adopt`), the rest is random.
     """
 
     name: str = "mobilenet3d"
     window: tuple[Size, Size, Size] | None = None
     start: Path | None = None
+    start_model: str | None = None
 
 
 class DataConfig(Section):

@@ -85,6 +85,8 @@ def describe_training(config: TrainingConfig, state: dict[str, Any], run: Path, 
         command += " --data FOLDER_OR_PACK"
     if start is not None:
         command += " --start START"
+        if config.model.start_model is not None:
+            command += f" --start-model {config.model.start_model}"
         digest = hashlib.sha256(Path(start).read_bytes()).hexdigest()
         facts["start"] = {"file": Path(start).name, "sha256": digest}
     facts |= {

@@ -24,11 +24,13 @@ from lexor.models.checkpoints import load_weights
 from lexor.models.factory import create_model
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Masks, Segmenter
+from lexor.training.adoption import adopt
 from lexor.training.config import LossConfig, TrainingConfig, TrainingError
 from lexor.training.interaction import interact
 from lexor.training.losses import segmentation_loss
 from lexor.training.optimiser import lay_out_gradients, make_optimiser, update_average
 from lexor.training.records import Records
+from lexor.training.samples import Truth
 from lexor.training.schedule import learning_rate, progress
 from lexor.training.signals import signals_forwarded, stop_request
 from lexor.training.state import LAST, Progress, load_state, save_state
@@ -43,13 +45,13 @@ class Trainable(nn.Module):
         super().__init__()
         self.model, self.weights = model, weights
 
-    def forward(self, image: Tensor, target: Tensor, prompts: WindowPrompts) -> tuple[Tensor, Tensor]:
-        """The loss, and the mean Dice of the answers."""
+    def forward(self, image: Tensor, truth: Truth, prompts: WindowPrompts) -> tuple[Tensor, Tensor]:
+        """The loss, and the mean Dice of the answers that are learnt."""
         index = torch.arange(len(prompts), device=image.device)
         output = self.model.masks(self.model.encode(image), index, prompts)
         with torch.autocast(image.device.type, enabled=False):
-            loss, score = segmentation_loss(Masks(output.logits, output.quality), target, self.weights)
-        return loss, score.mean()
+            loss, score = segmentation_loss(Masks(output.logits, output.quality), truth, self.weights)
+        return loss, (score * truth.learnt).sum() / truth.learnt.sum().clamp(min=1)
 
 
 def train(config: TrainingConfig, out: Path, *, resume: bool = False, device: str = "auto") -> Progress:
@@ -139,8 +141,11 @@ class Session:
         self.fabric, self.config, self.out = fabric, config, out
         name = config.model.name
         model = create_model(name, weights=None, seed=config.seed).train()
-        if config.model.start is not None:
+        lender = config.model.start_model or name
+        if config.model.start is not None and lender == name:
             load_weights(model, config.model.start, architecture=name)
+        elif config.model.start is not None:
+            adopt(model, create_model(lender, weights=config.model.start))
         self.model: Segmenter = model.to(fabric.device)
         if fabric.world_size > 1:
             lay_out_gradients(self.model)
@@ -171,10 +176,10 @@ class Session:
         rate = learning_rate(settings, state.step, share, self._epoch_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        image, target, prompts = self._next_batch()
+        image, truth, prompts = self._next_batch()
         # What layers draw depends on the step alone, wherever the run was cut.
         torch.manual_seed((self.config.seed << 20) + (self.fabric.global_rank << 40) + state.step)
-        loss, score = self.trainable(image, target, prompts)
+        loss, score = self.trainable(image, truth, prompts)
         self._stepper.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         if settings.clip:
@@ -192,11 +197,11 @@ class Session:
     def _next_batch(self) -> Batch:
         """The step's batch on the device, now and then with clicks on the model's own answers."""
         asked = time.monotonic()
-        image, target, prompts = next(self._batches)
+        image, truth, prompts = next(self._batches)
         self.state.waited += time.monotonic() - asked
         device = self.fabric.device
-        image, target = image.to(device, non_blocking=True), target.to(device, non_blocking=True)
-        return image, target, self._interact(image, target, prompts.to(device))
+        image, truth = image.to(device, non_blocking=True), truth.to(device, non_blocking=True)
+        return image, truth, self._interact(image, truth.mask, prompts.to(device))
 
     def _interact(self, image: Tensor, target: Tensor, prompts: WindowPrompts) -> WindowPrompts:
         """The prompts after rounds of clicks on the model's own answers, in the share of steps that has them."""

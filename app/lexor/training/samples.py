@@ -1,4 +1,4 @@
-"""Training samples: one target of one volume, seen as inference will see it, with simulated prompts."""
+"""Training samples: a target in a window with its prompts, and what every recipe does to one."""
 
 from __future__ import annotations
 
@@ -11,16 +11,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from lexor.case import Box
-from lexor.inference.following import ELONGATION, elongation, piece_length, prolonged
-from lexor.inference.framing import Framing, frame, normalise
-from lexor.inference.views import Shape, View
+from lexor.inference.views import Shape
 from lexor.models.prompts import WindowPrompts
 from lexor.training.synthetic import blur, smooth_noise
-
-MAX_CLICKS = 5
-# Targets so many times as long as wide are shown piecewise now and then, though they will not be followed.
-LONG = 1.8
 
 
 @dataclass
@@ -33,23 +26,15 @@ class Subject:
     group: str = ""
 
 
-@dataclass(frozen=True)
-class Mix:
-    """Shares of the kinds of sample; what is left is the plain box."""
-
-    zoom_in: float = 0.1
-    clicks: float = 0.15
-    # Of the samples with clicks, how many have no box.
-    no_box: float = 0.35
-    other_axes: float = 0.1
-    # Of the targets long enough to be followed (`inference.following`), how many are shown piecewise, as they
-    # will be then; of those nearly as long, half as many.
-    pieces: float = 0.9
-
-
 @dataclass
 class Sample:
-    """Tensors of one sample; see WindowPrompts. `box` is NaN where there is none, `previous` zero likewise."""
+    """Tensors of one sample; see WindowPrompts. `box` is NaN where there is none, `previous` zero likewise.
+
+    Attributes:
+        hidden: what of the target lies outside of the view, in voxels of the window. A mask of what is seen then
+            misses so much, and its quality says so: the small view of a large organ must not look perfect.
+        learnt: False where the prompt is not worth a mask; then only the quality of the answer is learnt.
+    """
 
     image: Tensor
     target: Tensor
@@ -58,34 +43,30 @@ class Sample:
     previous: Tensor
     points: list[tuple[float, float, float]] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
+    hidden: float = 0.0
+    learnt: bool = True
 
 
-def challenge_box(
-    mask: np.ndarray, rng: np.random.Generator, plane: tuple[float, float] | None = None
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """The challenge's box of a mask: z of the whole, y/x of the middle slice loosened by 0-5 pixels per 256.
+@dataclass
+class Truth:
+    """What a batch is scored by, on one device.
 
-    `plane` overrides the slice's size (H, W) in that law. Returns half-open lower, upper (3,) and z_mid.
+    Attributes:
+        mask: (B, 1, d, h, w) float32, 0..1, fractions where a voxel is partly inside.
+        hidden: (B,) float32, see `Sample`.
+        learnt: (B,) float32, 1 or 0, see `Sample`.
     """
-    where = ndimage.find_objects(mask.view(np.uint8))[0]
-    local = mask[where]
-    slices = np.flatnonzero(local.any((1, 2)))
-    middle = int(slices[len(slices) // 2])
-    rows, columns = np.flatnonzero(local[middle].any(1)), np.flatnonzero(local[middle].any(0))
-    shift = int(rng.integers(0, 6))
-    height, width = plane or mask.shape[1:]
-    dy, dx = int(shift * height / 256), int(shift * width / 256)
-    y, x = where[1].start, where[2].start
-    lower = np.array([where[0].start, max(0, y + rows[0] - dy), max(0, x + columns[0] - dx)], float)
-    upper = np.array(
-        [
-            where[0].stop,
-            min(mask.shape[1], y + rows[-1] + 1 + dy),
-            min(mask.shape[2], x + columns[-1] + 1 + dx),
-        ],
-        float,
-    )
-    return lower, upper, where[0].start + middle
+
+    mask: Tensor
+    hidden: Tensor
+    learnt: Tensor
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> Truth:
+        """The same on a device."""
+        mask, hidden, learnt = (
+            tensor.to(device, non_blocking=non_blocking) for tensor in (self.mask, self.hidden, self.learnt)
+        )
+        return Truth(mask, hidden, learnt)
 
 
 def augment(window: Tensor, rng: np.random.Generator) -> Tensor:
@@ -143,150 +124,7 @@ def error_click(
     return (float(z), float(y), float(x)), int(truth[z, y, x])
 
 
-def _reoriented(
-    image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    axes = [(1, 0, 2), (2, 1, 0)][rng.integers(2)]
-    return image.transpose(axes), mask.transpose(axes)
-
-
-def _piece(mask: np.ndarray, box: Box, ratio: float, rng: np.random.Generator) -> tuple[Box, Box]:
-    """A piece of a long target and its prompt, as met when it is followed: the part of the volume to look at, and
-    the given box where the track puts it on the piece's middle slice, not without error."""
-    found = ndimage.find_objects(mask.view(np.uint8))[0]
-    local = mask[found]
-    seed = int(rng.choice(np.flatnonzero(local.any((1, 2)))))
-    rows, columns = np.flatnonzero(local[seed].any(1)), np.flatnonzero(local[seed].any(0))
-    size = np.array(box.shape[1:])
-    corner = np.array([found[1].start, found[2].start])
-    middle = corner + np.array([rows[0] + rows[-1] + 1, columns[0] + columns[-1] + 1]) / 2
-    # Most tracks stay within a pixel, some are lost.
-    error = 0.4 + 0.08 * size if rng.random() < 0.8 else 1.0 + 0.3 * size
-    low = np.rint(middle + rng.normal(0, error) - size / 2).astype(int)
-    low = np.clip(low, 1 - size, np.array(mask.shape[1:]) - 1)
-    height, width = rng.uniform(0.75, 1.25) * size
-    length = piece_length(height, width, ratio)
-    z = seed + found[0].start
-    start = min(max(z - length // 2, box.lower[0]), z)
-    stop = max(min(start + length, box.upper[0]), z + 1)
-    piece = Box((start, int(low[0]), int(low[1])), (stop, *(int(n) for n in low + size)), z)
-    return piece, prolonged(piece, length)
-
-
-def make_sample(
-    subject: Subject, target: int, window: Shape, mix: Mix, rng: np.random.Generator
-) -> Sample | None:
-    """One sample of a target, or None where the random view holds nothing to learn from."""
-    image, mask, ratio = subject.image, subject.targets[target], subject.ratio
-    if rng.random() < mix.other_axes:
-        image, mask = _reoriented(image, mask, rng)
-        ratio = 1.0
-    # Synthetic volumes stand for larger ones: the loosening law depends on the size of the slice.
-    scale = rng.uniform(1, 2.5) if subject.group == "synthetic" else 1.0
-    plane = (mask.shape[1] * scale, mask.shape[2] * scale)
-    lower, upper, z_mid = challenge_box(mask, rng, plane)
-    framing = Framing(
-        rng.uniform(1.1, 1.6),
-        rng.uniform(1.2, 1.9),
-        rng.uniform(0, 0.3),
-        (rng.uniform(6, 12), *rng.uniform(24, 40, 1).repeat(2)),
-    )
-    kind = rng.random()
-    zoom_in = kind < mix.zoom_in
-    clicks = mix.zoom_in <= kind < mix.zoom_in + mix.clicks
-    boxed = not (clicks and rng.random() < mix.no_box)
-    seen_lower, seen_upper = lower, upper
-    whole = Box(tuple(lower.astype(int)), tuple(upper.astype(int)), z_mid)
-    length = elongation(whole, ratio)
-    share = mix.pieces if length > ELONGATION else mix.pieces / 2 if length > LONG else 0.0
-    if not zoom_in and boxed and rng.random() < share:
-        piece, prompt = _piece(mask, whole, ratio, rng)
-        seen_lower, seen_upper = np.array(piece.lower, float), np.array(piece.upper, float)
-        lower, upper, z_mid = np.array(prompt.lower, float), np.array(prompt.upper, float), prompt.z_mid
-    tensor = torch.from_numpy(np.ascontiguousarray(image))[None]
-    truth = torch.from_numpy(np.ascontiguousarray(mask))[None]
-    volume_shape: Shape = (image.shape[0], image.shape[1], image.shape[2])
-
-    view = frame(tuple(seen_lower), tuple(seen_upper), volume_shape, window, ratio, framing)
-    previous = torch.zeros(1, *window)
-    if zoom_in:
-        coarse = degrade(view.read(truth), rng)
-        view, previous = _closer(view, truth, coarse, volume_shape, window, rng)
-    elif not boxed:
-        view = _around(view, volume_shape, window, rng)
-    answer = view.read(truth).clamp(0, 1)
-    inside = answer[0].numpy() > 0.5
-    if not inside.any() and not zoom_in:
-        return None
-    sample = Sample(
-        image=normalise(augment(view.read(tensor), rng)),
-        target=answer,
-        box=view.edges_to_window(torch.tensor(np.stack([lower, upper]), dtype=torch.float32)).flatten(),
-        z_mid=view.points_to_window(torch.tensor([z_mid, 0.0, 0.0]))[0],
-        previous=previous,
-    )
-    if clicks:
-        _add_clicks(sample, inside, boxed, rng)
-    if not boxed:
-        sample.box = torch.full((6,), float("nan"))
-    return _flipped(sample, window, rng)
-
-
-def _closer(
-    view: View, truth: Tensor, coarse: Tensor, volume_shape: Shape, window: Shape, rng: np.random.Generator
-) -> tuple[View, Tensor]:
-    """A finer view inside a view, near the target's surface, with the coarse answer as it looks there."""
-    where, logits = view.write(coarse, volume_shape)
-    local = truth[0][where].numpy()
-    surface = local & ~ndimage.binary_erosion(local)
-    spots = np.argwhere(surface if surface.any() else local)
-    centre = spots[rng.integers(len(spots))] + 0.5 + np.array([s.start for s in where])
-    low, high = [], []
-    for axis in range(3):
-        length = (view.upper[axis] - view.lower[axis]) * rng.uniform(0.35, 0.9)
-        length = max(length, min(window[axis] / 2, view.upper[axis] - view.lower[axis]))
-        start = centre[axis] - length * rng.uniform(0.25, 0.75)
-        start = min(max(start, 0.0), volume_shape[axis] - length) if length < volume_shape[axis] else 0.0
-        low.append(float(start))
-        high.append(float(min(start + length, volume_shape[axis])))
-    closer = View((low[0], low[1], low[2]), (high[0], high[1], high[2]), window)
-    full = torch.full((1, *volume_shape), float(coarse.min()))
-    full[(slice(None), *where)] = logits
-    return closer, closer.read(full)
-
-
-def _around(view: View, volume_shape: Shape, window: Shape, rng: np.random.Generator) -> View:
-    """A looser, off-centre view: without a box nobody knows the target's size."""
-    low, high = [], []
-    for axis in range(3):
-        length = (view.upper[axis] - view.lower[axis]) * rng.uniform(1.0, 2.5)
-        centre = (view.upper[axis] + view.lower[axis]) / 2 + length * rng.uniform(-0.2, 0.2)
-        a = min(max(0.0, centre - length / 2), volume_shape[axis] - 1.0)
-        low.append(a)
-        high.append(max(min(float(volume_shape[axis]), centre + length / 2), a + 1))
-    return View((low[0], low[1], low[2]), (high[0], high[1], high[2]), window)
-
-
-def _add_clicks(sample: Sample, truth: np.ndarray, boxed: bool, rng: np.random.Generator) -> None:
-    """One to five clicks by the evaluator's rule, each on an answer a little better than the one before."""
-    if boxed or rng.random() < 0.5:
-        sample.previous = degrade(sample.target, rng)
-    answer = (sample.previous[0] > 0).numpy() if bool(sample.previous.any()) else np.zeros_like(truth)
-    count = int(rng.integers(1, MAX_CLICKS + 1)) if rng.random() < 0.65 else 1
-    grid = np.indices(truth.shape).astype(np.float32)
-    for _ in range(count):
-        click = error_click(answer, truth, rng)
-        if click is None:
-            return
-        point, label = click
-        sample.points.append(point)
-        sample.labels.append(label)
-        # A model mends what is near its click.
-        distance = sum(((grid[a] - point[a]) / (truth.shape[a] * 0.15)) ** 2 for a in range(3))
-        answer = np.where(distance < rng.uniform(0.3, 2), truth, answer)
-
-
-def _flipped(sample: Sample, window: Shape, rng: np.random.Generator) -> Sample:
+def flipped(sample: Sample, window: Shape, rng: np.random.Generator) -> Sample:
     """Mirrors each axis with probability 1/2 and swaps y and x likewise."""
     for axis in range(3):
         if rng.random() < 0.5:
@@ -310,8 +148,8 @@ def _flipped(sample: Sample, window: Shape, rng: np.random.Generator) -> Sample:
     return sample
 
 
-def collate(samples: list[Sample]) -> tuple[Tensor, Tensor, WindowPrompts]:
-    """Images (B, 1, d, h, w), targets alike, and their prompts."""
+def collate(samples: list[Sample]) -> tuple[Tensor, Truth, WindowPrompts]:
+    """Images (B, 1, d, h, w), what their answers are scored by, and their prompts."""
     most = max(len(s.points) for s in samples)
     points = torch.zeros(len(samples), most, 3)
     labels = torch.full((len(samples), most), -1, dtype=torch.int64)
@@ -328,6 +166,10 @@ def collate(samples: list[Sample]) -> tuple[Tensor, Tensor, WindowPrompts]:
     )
     return (
         torch.stack([s.image for s in samples]).contiguous(),
-        torch.stack([s.target for s in samples]).contiguous(),
+        Truth(
+            torch.stack([s.target for s in samples]).contiguous(),
+            torch.tensor([s.hidden for s in samples]),
+            torch.tensor([float(s.learnt) for s in samples]),
+        ),
         prompts,
     )

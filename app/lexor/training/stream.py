@@ -5,22 +5,25 @@ from __future__ import annotations
 import signal
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from lexor.inference.views import Shape
 from lexor.models.prompts import WindowPrompts
 from lexor.training.config import TrainingConfig, mix_type
-from lexor.training.samples import Sample, Subject, collate, make_sample
+from lexor.training.object_samples import make_sample
+from lexor.training.samples import Sample, Subject, Truth, collate
 from lexor.training.subjects import Subjects
 from lexor.training.synthetic import make_scene
 from lexor.training.volume_samples import make_volume_sample
 
-Batch = tuple[Tensor, Tensor, WindowPrompts]
+Batch = tuple[Tensor, Truth, WindowPrompts]
 SampleMaker = Callable[[Subject, int, Shape, Any, np.random.Generator], Sample | None]
 MAKERS: dict[str, SampleMaker] = {"object": make_sample, "volume": make_volume_sample}
 # Second word of a generator's seed: scenes, batches and rounds of clicks never share one.
@@ -56,6 +59,17 @@ def make_synthetic(rng: np.random.Generator) -> Subject:
     return Subject(scene.image, list(scene.targets), scene.ratio, "synthetic")
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, as DataLoader's workers have it: more of them add up in another order, and round so."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class Batches(IterableDataset[Batch]):
     """The endless batches of one training process, from a given number on.
 
@@ -82,9 +96,11 @@ class Batches(IterableDataset[Batch]):
         for number in count(first, step):
             rng = np.random.default_rng([self.config.seed, BATCHES, self.rank, number])
             turn, stream = divmod(number, streams)
-            yield collate(
-                [self._draw(subjects, scenes[stream], turn, mix, rng) for _ in range(self.config.batch)]
-            )
+            with one_thread():
+                batch = collate(
+                    [self._draw(subjects, scenes[stream], turn, mix, rng) for _ in range(self.config.batch)]
+                )
+            yield batch
 
     def _draw(
         self, subjects: Subjects, scenes: Scenes, turn: int, mix: Any, rng: np.random.Generator
