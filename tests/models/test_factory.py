@@ -46,6 +46,26 @@ def test_the_registry_has_the_models_of_the_paper() -> None:
     assert rows["tiny"].scores == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    [
+        ("vit_s", (4, 8, 8)),
+        ("vit_b", (4, 8, 8)),
+        ("segvol_vit_s", (4, 16, 16)),
+        ("segvol_vit_b", (4, 16, 16)),
+    ],
+)
+def test_a_vit_has_segvols_patches_in_segvols_window(name: str, stride: tuple[int, int, int]) -> None:
+    """And finer ones in the window of the light family."""
+    with torch.device("meta"):
+        model = factory.ARCHITECTURES[name].build()
+    (vit,) = (part for part in model.modules() if isinstance(part, ViT))
+    assert vit.strides == (stride,)
+    grid = [n // s for n, s in zip(model.window, stride, strict=True)]
+    assert list(vit.patch_embedding.grid) == grid
+    assert (model.window == (32, 256, 256)) == name.startswith("segvol")
+
+
 def test_bundled_weights_are_loaded_and_listed(tmp_path: Path) -> None:
     model = create_model("tiny", weights=None, seed=3)
     card = {"scores": {"DSC": 0.7, "note": "text"}}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from segvol_golden import FULL, KINDS, SMALL, seeded_image, seeded_state
 from torch import Tensor
 
 from lexor.models.encoders.vit import ViT
@@ -230,79 +231,25 @@ def test_build_has_segvols_geometry() -> None:
     assert published.mask_decoder.output_upscaling[1].weight.shape == (192, 16, 32, 32)
 
 
-# Made by SegVol's own modules (BAAI-DCAI/SegVol: PromptEncoder, MaskDecoder, TwoWayTransformer; MONAI 1.3.2's
-# ViT with perceptron patches; width 64, 2 layers of 4 heads, window 16x64x64, 8 decoder heads) on the weights
-# and image below, at GOLDEN_VOXELS, interpolated trilinearly to the window as in its published forward.
-GOLDEN_VOXELS = ([0, 5, 9, 15], [0, 20, 40, 63], [63, 30, 50, 0])
-GOLDEN_BOX = torch.tensor([[2.0, 10, 20, 9, 40, 50]])
-GOLDEN_POINTS = (torch.tensor([[[3.0, 20, 30], [8, 50, 10], [1, 2, 3]]]), torch.tensor([[1, 0, -1]]))
-GOLDEN = {
-    "boxes": ([0.04173, 0.26062, -0.28542, -0.09647], -0.0081222),
-    "points": ([0.20465, 0.13192, -0.35774, -0.14942], -0.0261877),
-    "both": ([0.26786, 0.11686, -0.40023, -0.09099], -0.0232817),
-}
-
-
-def seeded(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
-    """Weights of unit gain for matrices, near 1 for scales, near 0 for biases."""
-    uniform = 2 * np.random.default_rng(seed).random(shape) - 1
-    if name.endswith("matrix"):
-        values = uniform
-    elif len(shape) == 1 or ".output_upscaling.1." in name:
-        values = 0.2 * uniform + name.endswith("weight")
-    else:
-        values = uniform * (3 / np.prod(shape[1:])) ** 0.5 if shape[0] > 1 else uniform
-    return torch.from_numpy(values).float()
-
-
-@pytest.mark.parametrize("kind", sorted(GOLDEN))
+@pytest.mark.parametrize("kind", KINDS)
 def test_published_model_computes_what_segvol_computes(kind: str) -> None:
-    window = (16, 64, 64)
+    window = SMALL.window
     model = SegVolSegmenter(ViT(1, width=64, depth=2, heads=4, window=window), window, published=True).eval()
-    state = model.state_dict()
-    model.load_state_dict(
-        {name: seeded(name, tuple(state[name].shape), i) for i, name in enumerate(sorted(state))}
-    )
-    image = torch.from_numpy(4 * np.random.default_rng(999).random((1, 1, *window)) - 2).float()
+    model.load_state_dict(seeded_state(model.state_dict()))
     with torch.no_grad():
-        logits = model(
-            image,
-            boxes=GOLDEN_BOX if kind != "points" else None,
-            points=GOLDEN_POINTS if kind != "boxes" else None,
-        )
-    voxels, mean = GOLDEN[kind]
-    assert logits[0, 0][GOLDEN_VOXELS].tolist() == pytest.approx(voxels, abs=2e-5)
-    assert logits.mean().item() == pytest.approx(mean, abs=1e-5)
-
-
-# As above, by BAAI-DCAI/SegVol's `SegVol.forward` (commit 5768c97) at its published size: 768 x 12, window
-# 32x256x256. Where it was made, the relative difference of all logits was below 2e-6 for all three.
-FULL_VOXELS = ([0, 9, 17, 31], [0, 80, 160, 255], [255, 120, 60, 0])
-FULL_BOX = torch.tensor([[5.0, 40, 60, 22, 180, 200]])
-FULL_POINTS = (torch.tensor([[[10.0, 100, 130], [20, 30, 200], [1, 2, 3]]]), torch.tensor([[1, 0, -1]]))
-FULL = {
-    "boxes": ([-0.23327, -0.37205, -0.01759, -1.70366], -0.5116993),
-    "points": ([-0.18496, -0.11366, -0.08419, -1.12522], -0.2844478),
-    "both": ([-0.06831, -0.30229, -0.08942, -1.6058], -0.4390233),
-}
+        logits = model(seeded_image(window), **SMALL.prompts(kind))
+    assert SMALL.gap(kind, logits) < 2e-5
 
 
 def test_the_published_size_computes_what_segvol_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     model = create_model("segvol_vit_b", weights=None, device="meta")
-    state = model.state_dict()
-    weights = {name: seeded(name, tuple(state[name].shape), i) for i, name in enumerate(sorted(state))}
-    model.load_state_dict(weights, assign=True)
-    image = torch.from_numpy(4 * np.random.default_rng(999).random((1, 1, 32, 256, 256)) - 2).float()
+    model.load_state_dict(seeded_state(model.state_dict()), assign=True)
+    image = seeded_image(model.window)
     with torch.no_grad():
         encoding = model._encode(image)
         # The image is the same for all.
         monkeypatch.setattr(model, "_encode", lambda _: encoding)
-        for kind, (voxels, mean) in FULL.items():
-            logits = model(
-                image,
-                boxes=FULL_BOX if kind != "points" else None,
-                points=FULL_POINTS if kind != "boxes" else None,
-            )
-            assert logits.shape == (1, 1, 32, 256, 256)
-            assert logits[0, 0][FULL_VOXELS].tolist() == pytest.approx(voxels, abs=2e-5)
-            assert logits.mean().item() == pytest.approx(mean, abs=1e-5)
+        for kind in KINDS:
+            logits = model(image, **FULL.prompts(kind))
+            assert logits.shape == (1, 1, *FULL.window)
+            assert FULL.gap(kind, logits) < 2e-5

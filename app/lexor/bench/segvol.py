@@ -103,12 +103,13 @@ def bench_segvol(
         for box in case.boxes:
             exact.predict(replace(case, boxes=(box,)))
 
-    yield _timed(BASELINE, one_by_one, chosen)
-    yield _timed("encode once, float32", lambda: exact.predict(case), chosen)
-    yield _timed("encode once, as predicted here", lambda: usual.predict(case), chosen)
+    yield timed(BASELINE, one_by_one, chosen)
+    yield timed("encode once, float32", lambda: exact.predict(case), chosen)
+    yield timed("encode once, as predicted here", lambda: usual.predict(case), chosen)
 
 
-def _timed(way: str, run: Callable[[], object], device: torch.device) -> Timing:
+def timed(way: str, run: Callable[[], object], device: torch.device) -> Timing:
+    """How long a call takes, what it left to the device included."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     wall, cpu = time.perf_counter(), time.process_time()

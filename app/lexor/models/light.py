@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lexor.models import prompt_maps
 from lexor.models.encoders import Stride, build_encoder
-from lexor.models.encoders.blocks import Downsample, InstanceNorm, SeparableBlock
+from lexor.models.encoders.blocks import Downsample, InstanceNorm, SeparableBlock, pyramid
 from lexor.models.encoders.mobilenet3d import WIDTHS
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding, Masks, Segmenter
@@ -87,10 +87,7 @@ class Detail(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C d h w"]) -> tuple[Tensor, ...]:
         x = F.pad(x, (0, x.shape[4] % 2, 0, x.shape[3] % 2))
-        maps = [self.blocks[0](F.silu(self.norm(self.stem(x))))]
-        for down, block in zip(self.downsamples, list(self.blocks)[1:], strict=True):
-            maps.append(block(down(maps[-1])))
-        return tuple(maps)
+        return pyramid(F.silu(self.norm(self.stem(x))), self.blocks, self.downsamples)
 
 
 def _stride(scale: int) -> Stride:

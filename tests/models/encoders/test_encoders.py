@@ -69,6 +69,17 @@ def test_a_false_declaration_is_refused(pool: str, options: dict[str, object], d
         build_encoder(pool, **options)
 
 
+def test_a_false_number_of_parameters_is_refused(pool: str) -> None:
+    """It is declared for one channel and no options, and says nothing of others."""
+    register_encoder(pool, parameters=11)(Pool)
+    with pytest.raises(ValueError, match="'pool_of_the_tests' declares 11 parameters and has 10"):
+        build_encoder(pool)
+    build_encoder(pool, in_channels=2)
+    build_encoder(pool, ceil=True)
+    register_encoder(pool, parameters=10)(Pool)
+    build_encoder(pool)
+
+
 def test_unknown_name_says_what_there_is() -> None:
     with pytest.raises(
         ValueError, match=r"no encoder 'vit_bb'; did you mean 'vit_b'\? known are .*mobilenet3d"

@@ -31,8 +31,13 @@ def test_vit_b_is_segvols() -> None:
 
 def test_vit_s_is_half_as_wide() -> None:
     with torch.device("meta"):
-        encoder = build_encoder("vit_s", depth=1)
+        encoder = build_encoder("vit_s")
+    assert isinstance(encoder, ViT)
+    assert encoder.strides == ((4, 16, 16),)
     assert encoder.widths == (384,)
+    assert encoder.patch_embedding.position_embeddings.shape == (1, 8 * 16 * 16, 384)
+    assert [block.attn.heads for block in encoder.blocks] == [6] * 12
+    assert len(encoder.blocks) == 12
 
 
 def test_patches_are_rows_of_voxels_in_z_y_x_channel_order() -> None:

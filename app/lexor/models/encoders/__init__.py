@@ -41,23 +41,28 @@ class Encoder(nn.Module, ABC):
 
 EncoderFactory = Callable[..., Encoder]
 _Registered = TypeVar("_Registered", bound=EncoderFactory)
-_REGISTRY: dict[str, EncoderFactory] = {}
+_REGISTRY: dict[str, tuple[EncoderFactory, int | None]] = {}
 
 
-def register_encoder(name: str) -> Callable[[_Registered], _Registered]:
-    """Registers a class or function that makes an encoder; it is called with `in_channels` and options."""
+def register_encoder(name: str, parameters: int | None = None) -> Callable[[_Registered], _Registered]:
+    """Registers a class or function that makes an encoder; it is called with `in_channels` and options.
+
+    Args:
+        name: what `build_encoder` takes.
+        parameters: how many learned values it declares to have for one channel and without options.
+    """
 
     def register(factory: _Registered) -> _Registered:
-        if name in _REGISTRY and _REGISTRY[name] is not factory:
+        if name in _REGISTRY and _REGISTRY[name][0] is not factory:
             raise ValueError(f"encoder {name!r} is registered twice; choose another name")
-        _REGISTRY[name] = factory
+        _REGISTRY[name] = factory, parameters
         return factory
 
     return register
 
 
 def list_encoders() -> list[str]:
-    """Names of all encoders, sorted."""
+    """Names of all encoders, sorted; `build_encoder` makes each as the paper has it, if without options."""
     for module in pkgutil.iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
     return sorted(_REGISTRY)
@@ -72,7 +77,8 @@ def build_encoder(name: str, in_channels: int = 1, **options: Any) -> Encoder:
         options: passed on to the encoder.
 
     Raises:
-        ValueError: no such encoder; or its maps differ from the strides and widths it declares.
+        ValueError: no such encoder; or its maps differ from the strides and widths it declares, or its size from
+            the parameters.
     """
     if name not in _REGISTRY:
         known = list_encoders()
@@ -80,8 +86,14 @@ def build_encoder(name: str, in_channels: int = 1, **options: Any) -> Encoder:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ValueError(f"no encoder {name!r}; {hint}known are {', '.join(known)}")
-    encoder = _REGISTRY[name](in_channels=in_channels, **options)
+    factory, parameters = _REGISTRY[name]
+    encoder = factory(in_channels=in_channels, **options)
     check_declaration(encoder, name)
+    found = sum(values.numel() for values in encoder.parameters())
+    if parameters is not None and in_channels == 1 and not options and found != parameters:
+        raise ValueError(
+            f"encoder {name!r} declares {parameters:,} parameters and has {found:,}; correct its declaration"
+        )
     return encoder
 
 

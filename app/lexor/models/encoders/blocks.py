@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from lexor.models.encoders import Encoder, Stride
 
 
 def padded_to_even(x: Float[Tensor, "B C D H W"], axes: int = 3) -> Float[Tensor, "B C d h w"]:
@@ -161,3 +165,29 @@ class Stem(nn.Sequential):
     def forward(self, image: Float[Tensor, "B C D H W"]) -> Float[Tensor, "B E D h w"]:
         out: Tensor = self[1](self[0](padded_to_even(image, axes=2)))
         return out
+
+
+def pyramid(
+    x: Float[Tensor, "B C d h w"], stages: Iterable[nn.Module], downsamples: Iterable[nn.Module]
+) -> tuple[Tensor, ...]:
+    """The map that each stage makes, fine to coarse: the first of `x`, the others of the one before, made coarser."""
+    first, *rest = stages
+    maps = [first(x)]
+    for down, stage in zip(downsamples, rest, strict=True):
+        maps.append(stage(down(maps[-1])))
+    return tuple(maps)
+
+
+class StagedEncoder(Encoder):
+    """Stages of blocks at five scales, the map halved between them.
+
+    `forward` takes (B, in_channels, D, H, W) and returns five maps, fine to coarse; sizes are rounded up. A subclass
+    declares `widths`, makes its stem, then calls `add_stages`.
+    """
+
+    strides: tuple[Stride, ...] = ((1, 2, 2), (2, 4, 4), (4, 8, 8), (8, 16, 16), (16, 32, 32))
+
+    def add_stages(self, stages: Iterable[Iterable[nn.Module]]) -> None:
+        """Takes the blocks of each stage, fine to coarse, and makes what halves the map between them."""
+        self.stages = nn.ModuleList(nn.Sequential(*blocks) for blocks in stages)
+        self.downsamples = nn.ModuleList(Downsample(width, out) for width, out in pairwise(self.widths))

@@ -7,15 +7,20 @@ while training, which costs a single convolution, and `fuse` changes nothing but
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lexor.models.encoders import Encoder, register_encoder
-from lexor.models.encoders.blocks import DepthwiseConv3d, Downsample, Stem, depthwise_conv, normalisation
+from lexor.models.encoders import register_encoder
+from lexor.models.encoders.blocks import (
+    DepthwiseConv3d,
+    StagedEncoder,
+    Stem,
+    depthwise_conv,
+    normalisation,
+    pyramid,
+)
 from lexor.models.encoders.vit import FeedForward, SelfAttention
 
 WIDTHS = (32, 64, 128, 256, 512)
@@ -97,32 +102,25 @@ class AttentionBlock(nn.Module):
         return out
 
 
-@register_encoder("fastvit")
-class FastViT(Encoder):
-    """Hybrid encoder, 32-64-128-256-512 channels, five scales, about 10 M parameters.
+@register_encoder("fastvit", parameters=9_757_760)
+class FastViT(StagedEncoder):
+    """Hybrid encoder, 32-64-128-256-512 channels, five scales, about 10 M parameters."""
 
-    `forward` takes (B, in_channels, D, H, W) and returns five maps, fine to coarse; sizes are rounded up.
-    """
-
-    strides = ((1, 2, 2), (2, 4, 4), (4, 8, 8), (8, 16, 16), (16, 32, 32))
     widths = WIDTHS
 
     def __init__(self, in_channels: int = 1) -> None:
         super().__init__(in_channels)
         self.stem = Stem(in_channels, WIDTHS[0])
-        *convolutional, last = zip(WIDTHS, DEPTHS, EXPANSIONS, strict=True)
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                *(
-                    nn.Sequential(RepMixer(width), ConvFeedForward(width, expansion * width))
-                    for _ in range(depth)
-                )
-            )
-            for width, depth, expansion in convolutional
+        self.add_stages(
+            [self._block(width, expansion * width) for _ in range(depth)]
+            for width, depth, expansion in zip(WIDTHS, DEPTHS, EXPANSIONS, strict=True)
         )
-        width, depth, expansion = last
-        self.stages.append(nn.Sequential(*(AttentionBlock(width, expansion * width) for _ in range(depth))))
-        self.downsamples = nn.ModuleList(Downsample(width, out) for width, out in pairwise(WIDTHS))
+
+    @staticmethod
+    def _block(width: int, hidden: int) -> nn.Module:
+        if width == WIDTHS[-1]:
+            return AttentionBlock(width, hidden)
+        return nn.Sequential(RepMixer(width), ConvFeedForward(width, hidden))
 
     def fuse(self) -> None:
         """Re-parameterises every mixer for inference. Outputs stay the same; its weights then fit no other."""
@@ -131,7 +129,4 @@ class FastViT(Encoder):
                 module.fuse()
 
     def forward(self, image: Float[Tensor, "B C D H W"]) -> tuple[Tensor, ...]:
-        features = [self.stages[0](F.gelu(self.stem(image)))]
-        for down, stage in zip(self.downsamples, list(self.stages)[1:], strict=True):
-            features.append(stage(down(features[-1])))
-        return tuple(features)
+        return pyramid(F.gelu(self.stem(image)), self.stages, self.downsamples)

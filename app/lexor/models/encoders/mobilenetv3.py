@@ -6,14 +6,12 @@ halved by a dense 2x2x2 convolution between stages, as a strided depthwise one t
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lexor.models.encoders import Encoder, register_encoder
-from lexor.models.encoders.blocks import DepthwiseConv3d, Downsample, Stem, normalisation
+from lexor.models.encoders import register_encoder
+from lexor.models.encoders.blocks import DepthwiseConv3d, StagedEncoder, Stem, normalisation, pyramid
 
 WIDTHS = (24, 40, 80, 160, 256)
 DEPTHS = (1, 2, 4, 5, 3)
@@ -58,28 +56,19 @@ class InvertedResidual(nn.Module):
         return out
 
 
-@register_encoder("mobilenetv3")
-class MobileNetV3(Encoder):
-    """Inverted-residual encoder, 24-40-80-160-256 channels, five scales, about 5.4 M parameters.
+@register_encoder("mobilenetv3", parameters=5_273_176)
+class MobileNetV3(StagedEncoder):
+    """Inverted-residual encoder, 24-40-80-160-256 channels, five scales, about 5.4 M parameters."""
 
-    `forward` takes (B, in_channels, D, H, W) and returns five maps, fine to coarse; sizes are rounded up.
-    """
-
-    strides = ((1, 2, 2), (2, 4, 4), (4, 8, 8), (8, 16, 16), (16, 32, 32))
     widths = WIDTHS
 
     def __init__(self, in_channels: int = 1) -> None:
         super().__init__(in_channels)
         self.stem = Stem(in_channels, WIDTHS[0])
-        stages = zip(WIDTHS, DEPTHS, EXPANSIONS, SQUEEZED, strict=True)
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(InvertedResidual(width, expansion, squeeze) for _ in range(depth)))
-            for width, depth, expansion, squeeze in stages
+        self.add_stages(
+            [InvertedResidual(width, expansion, squeeze) for _ in range(depth)]
+            for width, depth, expansion, squeeze in zip(WIDTHS, DEPTHS, EXPANSIONS, SQUEEZED, strict=True)
         )
-        self.downsamples = nn.ModuleList(Downsample(width, out) for width, out in pairwise(WIDTHS))
 
     def forward(self, image: Float[Tensor, "B C D H W"]) -> tuple[Tensor, ...]:
-        features = [self.stages[0](F.hardswish(self.stem(image)))]
-        for down, stage in zip(self.downsamples, list(self.stages)[1:], strict=True):
-            features.append(stage(down(features[-1])))
-        return tuple(features)
+        return pyramid(F.hardswish(self.stem(image)), self.stages, self.downsamples)

@@ -158,13 +158,17 @@ class ViT(Encoder):
         return (self.norm(x).transpose(1, 2).reshape(len(x), -1, *grid),)
 
 
-@register_encoder("vit_b")
+@register_encoder("vit_b", parameters=87_388_416)
 def vit_b(in_channels: int = 1, *, window: Stride = WINDOW, patch: Stride = PATCH, depth: int = 12) -> ViT:
-    """SegVol's encoder: 768 wide, 12 blocks of 12 heads, about 86 M parameters."""
+    """SegVol's encoder: 768 wide, 12 blocks of 12 heads, about 86 M parameters.
+
+    Its window is SegVol's, 32x256x256, in patches of 4x16x16, unless others are given, as the models of the light
+    family do, whose windows are small.
+    """
     return ViT(in_channels, width=768, depth=depth, heads=12, window=window, patch=patch)
 
 
-@register_encoder("vit_s")
+@register_encoder("vit_s", parameters=22_460_544)
 def vit_s(in_channels: int = 1, *, window: Stride = WINDOW, patch: Stride = PATCH, depth: int = 12) -> ViT:
     """`vit_b` at half its width, with 6 heads."""
     return ViT(in_channels, width=384, depth=depth, heads=6, window=window, patch=patch)
