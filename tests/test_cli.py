@@ -54,7 +54,8 @@ def test_without_prompts_the_case_is_answered_automatically(
     write_case(inputs / "CT_ball.npz", replace(ball_case, boxes=(), clicks=()))
     result = runner.invoke(app, ["predict", str(inputs / "CT_ball.npz"), str(outputs), "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    assert "prompts: 1 automatic" in result.output
+    assert "prompts: 1 automatic (" in result.output
+    assert "% sure)" in result.output
     assert np.load(outputs / "CT_ball.npz")["segs"][12, 22, 25] == 1
 
 
@@ -74,18 +75,36 @@ def test_an_unknown_model_is_said(folders: tuple[Path, Path]) -> None:
     assert "resnet" in result.output
 
 
-def test_prompt_prints_the_challenges_boxes(folders: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("method", ["auto", "intensity"])
+def test_prompt_prints_the_challenges_boxes(folders: tuple[Path, Path], method: str) -> None:
     inputs, _ = folders
-    result = runner.invoke(app, ["prompt", str(inputs / "CT_ball.npz"), "--json", "--device", "cpu"])
+    arguments = ["prompt", str(inputs / "CT_ball.npz"), "--method", method, "--device", "cpu"]
+    result = runner.invoke(app, [*arguments, "--json"])
     assert result.exit_code == 0, result.output
     (box,) = json.loads(result.output)
     assert set(box) == {
         "z_min", "z_max", "z_mid", "z_mid_x_min", "z_mid_y_min", "z_mid_x_max", "z_mid_y_max",
     }  # fmt: skip
-    assert box["z_min"] <= 5
-    assert box["z_max"] >= 19
-    plain = runner.invoke(app, ["prompt", str(inputs / "CT_ball.npz"), "--device", "cpu"])
+    assert box["z_min"] <= 7
+    assert box["z_max"] >= 17
+    plain = runner.invoke(app, arguments)
     assert f"z_min={box['z_min']}" in plain.output
+    assert ("% sure)" if method == "auto" else "(intensity)") in plain.output
+
+
+def test_prompt_knows_whose_option_is_whose(folders: tuple[Path, Path]) -> None:
+    case = str(folders[0] / "CT_ball.npz")
+    for method, option in (("auto", "--sigma"), ("intensity", "--levels"), ("intensity", "--tail")):
+        result = runner.invoke(app, ["prompt", case, "--method", method, option, "3"])
+        assert result.exit_code == 2
+        assert f"error: {option}: --method {method} has no such parameter" in result.output
+    few = ["--most", "2", "--tail", "0.1", "--scale", "2", "--contrast", "1", "--central", "0.5"]
+    result = runner.invoke(app, ["prompt", case, "--top", "2", *few, "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert 1 <= len(result.output.splitlines()) <= 2
+    result = runner.invoke(app, ["prompt", case, "--central", "1.5"])
+    assert result.exit_code == 2
+    assert "central has 1.5: give numbers between 0 and 1" in result.output
 
 
 def test_models_lists_the_registry() -> None:

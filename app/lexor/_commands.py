@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import typer
 
@@ -13,6 +14,11 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+ModelOption = Annotated[str, typer.Option("--model", help="A model of `lexor models`.")]
+DeviceOption = Annotated[Device, typer.Option("--device", help="auto: the GPU where there is one.")]
+TopOption = Annotated[int, typer.Option("--top", min=1, help="How many automatic targets, best first.")]
 
 
 def failure(message: object) -> typer.Exit:

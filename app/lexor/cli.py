@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from enum import StrEnum
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexor._commands import Device, failure
+from lexor._commands import Device, DeviceOption, ModelOption, TopOption, failure
+from lexor._prompt_command import prompt
 from lexor.bench.cli import app as bench_app
 from lexor.models.cli import app as weights_app
 from lexor.training.cli import app as training_app
@@ -33,6 +33,7 @@ class Prompt(StrEnum):
     """Where prompts come from."""
 
     GIVEN = "given"
+    INTENSITY = "intensity"
     AUTO = "auto"
 
 
@@ -45,13 +46,14 @@ class By(StrEnum):
     ALL = "all"
 
 
-ModelOption = Annotated[str, typer.Option("--model", help="A model of `lexor models`.")]
-DeviceOption = Annotated[Device, typer.Option("--device", help="auto: the GPU where there is one.")]
 PromptOption = Annotated[
     Prompt,
-    typer.Option("--prompt", help="given: the case's own prompts, automatic ones where it has none."),
+    typer.Option(
+        "--prompt",
+        help="given: the case's own prompts, auto's where it has none. auto: candidates, segmented and ranked. "
+        "intensity: the paper's Algorithm 1.",
+    ),
 ]
-TopOption = Annotated[int, typer.Option("--top", min=1, help="How many automatic targets, best first.")]
 
 
 def _make_predictor(model: str, device: Device, weights: Path | None = None) -> Predictor:
@@ -95,36 +97,7 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command()
-def prompt(
-    case: Annotated[Path, typer.Argument(help="A challenge .npz file.")],
-    top: TopOption = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="The challenge's `boxes`, as JSON.")] = False,
-    device: DeviceOption = Device.AUTO,
-    sigma: Annotated[float, typer.Option(help="Gaussian smoothing, voxels (paper section 2.3).")] = 2.0,
-    low: Annotated[float, typer.Option(help="Lower limit: mean + LOW x std (section 2.3, eq. 1).")] = 0.5,
-    high: Annotated[float, typer.Option(help="Upper limit: mean + HIGH x std (section 2.3, eq. 1).")] = 2.0,
-    radius: Annotated[int, typer.Option(help="Closing ball's radius, voxels (paper section 2.3).")] = 3,
-    truncate: Annotated[float, typer.Option(help="Gaussian's reach, sigmas (section 2.3 has none).")] = 4.0,
-    margin: Annotated[int, typer.Option(help="Voxels added on each side (section 2.3, Algorithm 1).")] = 5,
-) -> None:
-    """Print the automatic boxes of a case (paper section 2.3), best first."""
-    from lexor.case import CaseError, read_case
-    from lexor.prompting import IntensityParameters, auto_prompt
-
-    try:
-        parameters = IntensityParameters(
-            sigma=sigma, low=low, high=high, closing_radius=radius, margin=margin, truncate=truncate
-        )
-        boxes = auto_prompt(read_case(case).volume, top=top, device=device.value, parameters=parameters)
-    except (CaseError, ValueError, OSError) as problem:
-        raise failure(problem) from None
-    entries = [box.to_dict() for box in boxes]
-    if as_json:
-        typer.echo(json.dumps(entries))
-    else:
-        for entry in entries:
-            typer.echo("  ".join(f"{key}={value}" for key, value in entry.items()))
+app.command()(prompt)
 
 
 @app.command()
@@ -169,8 +142,14 @@ def evaluate(
     ] = True,
     prompt: Annotated[
         Prompt,
-        typer.Option("--prompt", help="auto: compare an automatic box with the given ones; no clicks."),
+        typer.Option(
+            "--prompt", help="auto, intensity: compare such a box with the given ones, too; then no clicks."
+        ),
     ] = Prompt.GIVEN,
+    top: Annotated[
+        int,
+        typer.Option("--top", min=1, help="Score the best of so many automatic targets beside the first."),
+    ] = 1,
     model: ModelOption = "mobilenet3d",
     device: DeviceOption = Device.AUTO,
     weights: Annotated[
@@ -215,9 +194,10 @@ def evaluate(
 
     wanted = [name.strip() for name in (sources or "").split(",") if name.strip()]
     settings = Settings(
-        clicks=0 if prompt is Prompt.AUTO else clicks,
+        clicks=clicks if prompt is Prompt.GIVEN else 0,
         boxes=boxes,
         prompt=prompt.value,
+        top=top,
         loosen=gts is None if loosen is None else loosen,
         seed=seed,
     )

@@ -76,8 +76,13 @@ def test_boxes_alone_clicks_alone_and_automatic_boxes(folder: Path) -> None:
     assert status == 0, output
     assert "| DSC, from clicks alone | MR (1 case) | macro (1 case) |" in output
     assert "filled box" not in output
-    status, output = run(folder, "--prompt", "auto", *one)
+    status, output = run(folder, "--prompt", "intensity", *one)
     assert status == 0, output
+    assert "| Algorithm 1's box, best-matching label | 0." in output
+    status, output = run(folder, "--prompt", "auto", "--top", 2, *one)
+    assert status == 0, output
+    assert "| best of the first 2 | 0." in output
+    assert "| IoU of mask and label, as expected | 0." in output
     assert "| one automatic box, best-matching label | 0." in output
     assert "| the paper's, manual, on its own data | 0.30 |" in output
     assert "clicks" not in output

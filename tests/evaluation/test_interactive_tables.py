@@ -4,7 +4,7 @@ import pytest
 
 from lexor.evaluation.automatic import AutomaticRun
 from lexor.evaluation.boxes import METHODS, Row
-from lexor.evaluation.interactive_tables import automatic_table, interactive_scores, runs_means, runs_tables
+from lexor.evaluation.interactive_tables import automatic_tables, interactive_scores, runs_means, runs_tables
 from lexor.evaluation.protocol import Run
 from lexor.evaluation.results import CaseResult
 from lexor.evaluation.scores import Scores
@@ -71,7 +71,8 @@ def test_tables_of_runs() -> None:
 
 def test_automatic_boxes_beside_the_papers() -> None:
     bare = replace(BARE[0], automatic=AutomaticRun(Scores(0.1, 0.0), 0.4, 1, 1.0))
-    assert automatic_table([*BOXED, bare]).splitlines() == [
+    scores, _ = automatic_tables([*BOXED, bare])
+    assert scores.splitlines() == [
         "| DSC | CT (2 cases) | US (2 cases) | macro (4 cases) |",
         "|---|---|---|---|",
         "| given boxes, mean over labels | 0.500 | 0.100 | 0.300 |",
@@ -81,6 +82,41 @@ def test_automatic_boxes_beside_the_papers() -> None:
         "| the paper's, manual, on its own data | 0.68 | 0.68 | 0.56 |",
         "| the paper's, automatic, on its own data | 0.73 | 0.31 | 0.52 |",
     ]
+
+
+def test_what_is_reached_and_how_boxes_overlap() -> None:
+    def run(dsc: float, top_dsc: float, overlap: float, confidence: float | None) -> AutomaticRun:
+        return AutomaticRun(
+            Scores(dsc, 0),
+            dsc,
+            1,
+            1.0,
+            "auto",
+            overlap,
+            confidence,
+            top=5,
+            top_dsc=top_dsc,
+            given_overlap=0.75,
+        )
+
+    runs = [run(0.6, 0.7, 0.5, 0.9), run(0.2, 0.8, 0.25, 0.7), run(0.5, 0.5, 0.125, None)]
+    results = [replace(result, automatic=one) for result, one in zip(BOXED, runs, strict=True)]
+    scores, others = automatic_tables(results)
+    assert "| best of the first 5 | 0.750 | 0.500 | 0.625 |" in scores
+    assert others.splitlines() == [
+        "| share of cases, overlap | CT (2 cases) | US (1 case) | macro (3 cases) |",
+        "|---|---|---|---|",
+        "| DSC > 0.5, one automatic box | 0.500 | 0.000 | 0.250 |",
+        "| DSC > 0.5, best of the first 5 | 1.000 | 0.000 | 0.500 |",
+        "| IoU of given box and label's | 0.750 | 0.750 | 0.750 |",
+        "| IoU of one automatic box and label's | 0.375 | 0.125 | 0.250 |",
+        "| IoU of mask and label, as expected | 0.800 | - | 0.800 |",
+    ]
+    paper = [
+        replace(result, automatic=replace(one, mode="intensity"))
+        for result, one in zip(BOXED, runs, strict=True)
+    ]
+    assert "| Algorithm 1's box, best-matching label | 0.400 | 0.500 | 0.450 |" in automatic_tables(paper)[0]
 
 
 def test_scores_for_a_card() -> None:

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 from golden import Balls, golden_case, golden_truth
 
-from lexor.case import Case, write_case
+from lexor.case import Box, Case, write_case
+from lexor.evaluation.automatic import challenge_box
 from lexor.evaluation.results import CaseResult, Record
 from lexor.evaluation.session import Failure, Settings, evaluate_cases, identity
+from lexor.inference.automatic import box_overlap
 from lexor.inference.predictor import Prediction, Predictor
+from lexor.inference.targets import AutomaticBox, box_target
 
 
 class Counting(Balls):
@@ -18,14 +21,18 @@ class Counting(Balls):
         self.runs: list[str] = []
         self.fails = fails
 
-    def segment(self, case: Case, prompt: str = "given") -> Prediction:
-        self.runs.append(f"{case.name} {prompt}")
+    def segment(self, case: Case, prompt: str = "given", top: int = 1) -> Prediction:
+        self.runs.append(f"{case.name} {prompt}" + (f" {top}" if top > 1 else ""))
         if case.name == self.fails:
             raise RuntimeError("pretended")
         if prompt == "auto":
             assert case.boxes == case.clicks == ()
             assert case.previous is None
-            return Prediction((golden_truth() == 3).astype(np.uint8), (), (), 0.25)
+            if top > 1:  # two labels in another order
+                labels = np.select([golden_truth() == 2, golden_truth() == 1], [1, 2], 0).astype(np.uint8)
+                return Prediction(labels, (), (), 9.0)
+            target = box_target(1, AutomaticBox(Box((0, 0, 0), (20, 40, 22), 9), "dark", 0.5))
+            return Prediction((golden_truth() == 3).astype(np.uint8), (target,), (), 0.25)
         return super().segment(case)
 
 
@@ -123,6 +130,33 @@ def test_an_automatic_box_is_compared_with_the_given_ones(paths: list[Path]) -> 
     # As class 1 it meets nothing, and the other two are missed.
     assert result.automatic.scores.dsc == 0
     assert result.automatic.seconds == 0.25
+    assert (result.automatic.top, result.automatic.top_dsc, result.automatic.confidence) == (1, 1, 0.5)
+    own = [box for box in golden_case().boxes if box is not None]
+    assert result.automatic.given_overlap == max(
+        box_overlap(box, challenge_box(golden_truth() == label)) for label, box in enumerate(own, start=1)
+    )
+    found = Box((0, 0, 0), (20, 40, 22), 9)
+    assert result.automatic.box_overlap == max(
+        box_overlap(found, challenge_box(golden_truth() == label)) for label in (1, 2, 3)
+    )
+
+
+def test_several_automatic_targets_are_a_run_of_their_own(paths: list[Path]) -> None:
+    predictor = Counting()
+    settings = Settings(clicks=0, prompt="auto", top=4)
+    (result,) = evaluate_cases(paths, predictor, settings, Record(None, {}), paths[:1])
+    assert isinstance(result, CaseResult)
+    assert predictor.runs == ["CT_golden_1 given", "CT_golden_1 auto", "CT_golden_1 auto 4"]
+    assert result.automatic is not None
+    assert (result.automatic.best_label, result.automatic.top, result.automatic.top_dsc) == (3, 4, 1)
+    assert result.automatic.seconds == 0.25
+
+
+def test_the_challenges_box_of_a_mask() -> None:
+    mask = np.zeros((6, 8, 9), bool)
+    mask[1:5, 2, 3] = True
+    mask[3, 2:5, 3:7] = True
+    assert challenge_box(mask) == Box((1, 2, 3), (5, 5, 7), 3)
 
 
 def test_identity_tells_weights_and_settings_apart() -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexor.case import Case, CaseError, write_case
-from lexor.inference.batch import find_cases, predict_files
+from lexor.case import Box, Case, CaseError, write_case
+from lexor.inference.batch import Outcome, find_cases, predict_files
 from lexor.inference.predictor import Prediction
-from lexor.inference.targets import resolve_targets
+from lexor.inference.targets import AutomaticBox, box_target, resolve_targets
 
 
 class Fragile:
@@ -32,6 +32,19 @@ def test_a_bug_in_one_case_does_not_cost_the_others(tmp_path: Path, ball_case: C
     assert "KeyError" in outcomes[1].summary()
     assert sorted(p.name for p in outputs.iterdir()) == ["CT_a.npz", "CT_c.npz"]
     assert np.load(outputs / "CT_c.npz")["segs"].shape == ball_case.volume.shape
+
+
+def test_the_summary_says_what_was_found_and_how_sure_it_is(ball_case: Case) -> None:
+    box = Box((1, 2, 3), (4, 6, 8), 2)
+    targets = (
+        box_target(1, AutomaticBox(box, "raised", 0.814)),
+        box_target(2, AutomaticBox(box, "intensity")),
+    )
+    prediction = Prediction(np.zeros((2, 3, 4), np.uint8), targets, (), 0.0)
+    outcome = Outcome(Path("US_a.npz"), Path("out/US_a.npz"), ball_case, prediction, None, 0.5)
+    assert outcome.summary() == (
+        "US_a.npz: 2x3x4, prompts: 2 automatic (raised, 81% sure; intensity), 2 classes, 0.5 s"
+    )
 
 
 def test_files_that_vanish_or_hide(tmp_path: Path, ball_case: Case) -> None:

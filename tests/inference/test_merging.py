@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lexor.case import Clicks
-from lexor.inference.merging import Answer, honour_clicks, merge
+from lexor.inference.merging import Answer, honour_clicks, merge, stack
 from lexor.inference.targets import Target
 from lexor.inference.views import View
 
@@ -29,6 +29,47 @@ def test_the_surer_class_has_the_voxel_whatever_the_order() -> None:
     assert first.dtype == np.uint8
     assert set(np.unique(first[1:3])) == {2}
     assert set(np.unique(first[[0, 3]])) == {1}
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_what_lies_in_a_larger_target_has_its_voxels(order: tuple[int, int]) -> None:
+    """A lesion in an organ, which is surest where it is deepest."""
+    organ, lesion = torch.full(SHAPE, 5.0), torch.full((2, 2, 2), 1.0)
+    where = (slice(1, 3), slice(1, 3), slice(2, 4))
+    labels = merge([answer(organ), answer(lesion, where)], order, SHAPE)
+    assert set(np.unique(labels[where])) == {order[1]}
+    assert (labels == order[0]).sum() == 4 * 5 * 6 - 8
+
+
+def test_a_core_in_a_lesion_in_an_organ() -> None:
+    organ, lesion, core = torch.full(SHAPE, 9.0), torch.full((4, 3, 3), 5.0), torch.full((2, 2, 2), 1.0)
+    within = (slice(0, 4), slice(1, 4), slice(1, 4))
+    innermost = (slice(1, 3), slice(1, 3), slice(1, 3))
+    labels = merge([answer(core, innermost), answer(organ), answer(lesion, within)], [1, 2, 3], SHAPE)
+    assert [int((labels == label).sum()) for label in (1, 2, 3)] == [8, 120 - 36, 36 - 8]
+
+
+def test_ranked_targets_lose_nothing_to_later_ones() -> None:
+    first, second = torch.full((2, 5, 6), 1.0), torch.full(SHAPE, 9.0)
+    above = (slice(0, 2), slice(0, 5), slice(0, 6))
+    alone = stack([answer(first, above)], [1], SHAPE)
+    both = stack([answer(second), answer(first, above)], [2, 1], SHAPE)
+    np.testing.assert_array_equal(both == 1, alone == 1)
+    assert (both[2:] == 2).all()
+
+
+def test_what_only_touches_a_larger_target_does_not_have_its_voxels() -> None:
+    large, small = torch.full((4, 5, 4), 5.0), torch.full((2, 2, 4), 1.0)
+    labels = merge(
+        [
+            answer(large, (slice(0, 4), slice(0, 5), slice(0, 4))),
+            answer(small, (slice(1, 3), slice(1, 3), slice(2, 6))),
+        ],
+        [1, 2],
+        SHAPE,
+    )
+    assert (labels == 1).sum() == 80
+    assert (labels == 2).sum() == 8
 
 
 def test_outside_of_an_answer_is_background() -> None:
@@ -87,3 +128,17 @@ def test_the_latest_click_on_a_voxel_counts() -> None:
     assert labels[0, 0, 0] == 1
     honour_clicks(labels, [clicked(1, ((0, 0, 0), True), ((0, 0, 0), False))])
     assert labels[0, 0, 0] == 0
+
+
+def test_of_two_classes_that_click_a_voxel_the_one_of_the_later_round_has_it() -> None:
+    at, elsewhere = (1, 1, 1), (3, 3, 3)
+    once, later = clicked(1, (at, True)), clicked(2, (elsewhere, True), (at, True))
+    for targets in ([once, later], [later, once]):
+        labels = np.zeros(SHAPE, np.uint8)
+        honour_clicks(labels, targets)
+        assert labels[at] == 2
+    labels = np.zeros(SHAPE, np.uint8)
+    honour_clicks(labels, [clicked(1, (elsewhere, True), (at, True)), clicked(2, (at, True))])
+    assert labels[at] == 1
+    honour_clicks(labels, [clicked(1, (at, True)), clicked(2, (at, True))])
+    assert labels[at] == 2, "in the same round the later class in the file"

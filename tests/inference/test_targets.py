@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexor.case import Box, Case, Clicks
-from lexor.inference.targets import resolve_targets
+from lexor.inference.targets import AutomaticBox, resolve_targets
 
 
 def test_a_box_is_its_own_region(ball_case: Case) -> None:
@@ -55,7 +55,8 @@ def test_the_first_look_holds_the_foreground_clicks(clicks: list[tuple[int, int,
 
 
 def test_without_any_prompt_or_on_request_it_is_automatic(ball_case: Case) -> None:
-    for case, mode in ((replace(ball_case, boxes=(), clicks=()), "given"), (ball_case, "auto")):
+    bare = replace(ball_case, boxes=(), clicks=())
+    for case, mode in ((bare, "given"), (ball_case, "auto"), (ball_case, "intensity")):
         targets, warnings = resolve_targets(case, mode)
         assert [t.source for t in targets] == ["automatic"]
         assert not targets[0].exact_z
@@ -70,3 +71,33 @@ def test_a_class_without_a_prompt_gets_an_automatic_box_and_a_warning(ball_case:
     assert [(t.index, t.source) for t in targets] == [(1, "automatic"), (2, "box")]
     assert len(warnings) == 1
     assert "CT_ball" in warnings[0]
+
+
+def test_what_is_found_makes_the_targets_but_for_algorithm_1(ball_case: Case) -> None:
+    asked = []
+
+    def find(count: int) -> list[AutomaticBox]:
+        asked.append(count)
+        return [AutomaticBox(Box((1, 2, 3), (4, 6, 8), 2), "dark", 0.75)]
+
+    bare = replace(ball_case, boxes=(), clicks=())
+    for case, mode in ((bare, "given"), (ball_case, "auto")):
+        (target,), _ = resolve_targets(case, mode, top=3, find=find)
+        assert (target.index, target.source, target.exact_z) == (1, "automatic", False)
+        assert (target.lower, target.upper) == ((1, 2, 3), (4, 6, 8))
+        assert target.found is not None
+        assert target.found.summary() == "dark, 75% sure"
+    assert asked == [3, 3]
+    (target,), _ = resolve_targets(ball_case, "intensity", top=1, find=find)
+    assert target.found is not None
+    assert target.found.summary() == "intensity"
+    assert asked == [3, 3]
+
+
+def test_one_box_found_serves_all_classes_without_a_prompt(ball_case: Case) -> None:
+    box = Box((1, 2, 3), (4, 6, 8), 2)
+    case = replace(ball_case, boxes=(None, box, None), clicks=())
+    targets, warnings = resolve_targets(case, find=lambda count: [AutomaticBox(box, "dark", 0.5)])
+    assert [t.source for t in targets] == ["automatic", "box", "automatic"]
+    assert targets[0].box == targets[2].box == box
+    assert len(warnings) == 2

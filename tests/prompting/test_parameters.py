@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lexor import cli
-from lexor.prompting import IntensityParameters
+from lexor.prompting import CandidateParameters, IntensityParameters
 
 
 def test_defaults_are_the_papers() -> None:
@@ -63,3 +63,16 @@ def test_each_is_an_option_with_its_section_in_the_help() -> None:
         option = {"closing_radius": "radius"}.get(field.name, field.name)
         assert defaults[option].default == field.default, option
         assert "section 2.3" in get_args(hints[option])[1].help, option
+
+
+def test_each_of_the_candidates_is_an_option_with_its_default() -> None:
+    hints = get_type_hints(cli.prompt, include_extras=True)
+    defaults = inspect.signature(cli.prompt).parameters
+    for field in dataclasses.fields(CandidateParameters):
+        text = get_args(hints[field.name])[1].help
+        if isinstance(field.default, tuple):
+            # A list's default is None for typer, and stands in the help.
+            numbers = " ".join(f"{number:g}".removeprefix("0") for number in field.default)
+            assert f"(default: {numbers})" in text, field.name
+        else:
+            assert defaults[field.name].default == field.default, field.name

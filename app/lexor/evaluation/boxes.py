@@ -25,7 +25,7 @@ METHODS = (*BASELINES, MODEL)
 class Answering(Protocol):
     """What is evaluated: a `Predictor`, or in tests what stands in for one."""
 
-    def segment(self, case: Case, prompt: PromptMode = "given") -> Prediction:
+    def segment(self, case: Case, prompt: PromptMode = "given", top: int = 1) -> Prediction:
         """The answer to a case."""
 
 

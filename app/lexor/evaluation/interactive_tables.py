@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from lexor.evaluation.automatic import PAPER_AUTOMATIC, PAPER_MANUAL, AutomaticRun
+from lexor.evaluation.automatic import FOUND_DSC, PAPER_AUTOMATIC, PAPER_MANUAL, AutomaticRun
 from lexor.evaluation.boxes import MODEL
 from lexor.evaluation.results import CaseResult
 from lexor.evaluation.scores import Scores
 from lexor.evaluation.tables import METRICS, Metric, markdown
 
 MACRO = "macro"
+_AUTOMATIC: Final = {"auto": "one automatic box", "intensity": "Algorithm 1's box", "given": "given box"}
 Take = Callable[[CaseResult], Scores]
+# A line of a table: its name, the cases it is about, and their values.
+Line = tuple[str, list[CaseResult], Callable[[CaseResult], float]]
 
 
 def runs_tables(results: Sequence[CaseResult]) -> list[str]:
@@ -56,28 +59,62 @@ def runs_means(results: Sequence[CaseResult]) -> dict[str, dict[str, Scores]]:
     return {name: _means(results, take) for name, take in takes.items()}
 
 
-def automatic_table(results: Sequence[CaseResult]) -> str:
-    """Markdown: DSC from given and from automatic boxes by modality, means over cases, beside the paper's."""
+def automatic_tables(results: Sequence[CaseResult]) -> list[str]:
+    """Markdown: given and automatic boxes by modality, means over cases: DSC beside the paper's; the rest.
+
+    Args:
+        results: of one mode of automatic boxes; at least one has such a run.
+    """
     found = [result for result in results if result.automatic is not None]
     boxed = [result for result in found if result.box_run is not None]
-    takes: dict[str, tuple[list[CaseResult], Take]] = {
-        "given boxes, mean over labels": (boxed, _box_scores),
-        "one automatic box, mean over labels": (found, lambda result: _automatic(result).scores),
-        "given boxes, best label": (boxed, _best_of_box_run),
-        "one automatic box, best-matching label": (found, _best_of_automatic),
-    }
-    heads = _counted(found)
-    modalities = [*_by_modality(found), MACRO]
-    lines = []
-    for name, (group, take) in takes.items():
-        means = _means(group, take)
-        lines.append([name, *(f"{means[m].dsc:.3f}" if m in means else "-" for m in modalities)])
-    for name, paper in (("manual", PAPER_MANUAL), ("automatic", PAPER_AUTOMATIC)):
-        cells = [f"{paper[m]:.2f}" if m in paper else "-" for m in modalities[:-1]]
-        lines.append(
-            [f"the paper's, {name}, on its own data", *cells, f"{np.mean(list(paper.values())):.2f}"]
-        )
-    return markdown(["DSC", *heads], lines)
+    run = _automatic(found[0])
+    one, several = _AUTOMATIC[run.mode], f"best of the first {run.top}"
+    scores: list[Line] = [
+        ("given boxes, mean over labels", boxed, lambda result: _box_scores(result).dsc),
+        (f"{one}, mean over labels", found, lambda result: _automatic(result).scores.dsc),
+        ("given boxes, best label", boxed, _best_of_box_run),
+        (f"{one}, best-matching label", found, lambda result: _automatic(result).best_dsc),
+    ]
+    reached: list[Line] = [
+        (f"DSC > {FOUND_DSC}, {one}", found, lambda result: _automatic(result).best_dsc > FOUND_DSC)
+    ]
+    if run.top > 1:
+        scores.append((several, found, lambda result: _automatic(result).top_dsc))
+        reached.append((f"DSC > {FOUND_DSC}, {several}", found, lambda r: _automatic(r).top_dsc > FOUND_DSC))
+    overlaps: list[Line] = [
+        (
+            "IoU of given box and label's",
+            [result for result in found if _automatic(result).given_overlap is not None],
+            lambda result: _automatic(result).given_overlap or 0.0,
+        ),
+        (f"IoU of {one} and label's", found, lambda result: _automatic(result).box_overlap),
+        (
+            "IoU of mask and label, as expected",
+            [result for result in found if _automatic(result).confidence is not None],
+            lambda result: _automatic(result).confidence or 0.0,
+        ),
+    ]
+    papers = [
+        [
+            f"the paper's, {name}, on its own data",
+            *(f"{paper[m]:.2f}" if m in paper else "-" for m in _by_modality(found)),
+            f"{np.mean(list(paper.values())):.2f}",
+        ]
+        for name, paper in (("manual", PAPER_MANUAL), ("automatic", PAPER_AUTOMATIC))
+    ]
+    counted = _counted(found)
+    return [
+        markdown(["DSC", *counted], [_line(found, line) for line in scores] + papers),
+        markdown(["share of cases, overlap", *counted], [_line(found, line) for line in reached + overlaps]),
+    ]
+
+
+def _line(all_of: Sequence[CaseResult], line: Line) -> list[str]:
+    """The cells of a line: means over its cases by the modalities of all, and over those."""
+    name, group, take = line
+    means = {m: float(np.mean([take(result) for result in of])) for m, of in _by_modality(group).items()}
+    macro = f"{np.mean(list(means.values())):.3f}" if means else "-"
+    return [name, *(f"{means[m]:.3f}" if m in means else "-" for m in _by_modality(all_of)), macro]
 
 
 def interactive_scores(results: Sequence[CaseResult]) -> dict[str, Any]:
@@ -120,13 +157,8 @@ def _automatic(result: CaseResult) -> AutomaticRun:
     return result.automatic
 
 
-def _best_of_automatic(result: CaseResult) -> Scores:
-    # Of the best label only DSC is known, and only DSC is shown.
-    return Scores(_automatic(result).best_dsc, 0.0)
-
-
-def _best_of_box_run(result: CaseResult) -> Scores:
-    return Scores(max((row.scores[MODEL] for row in result.rows), default=0.0), 0.0)
+def _best_of_box_run(result: CaseResult) -> float:
+    return max((row.scores[MODEL] for row in result.rows), default=0.0)
 
 
 def _means(results: Sequence[CaseResult], take: Take) -> dict[str, Scores]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from lexor.evaluation.interactive_tables import automatic_table, interactive_scores, runs_tables
+from lexor.evaluation.interactive_tables import automatic_tables, interactive_scores, runs_tables
 from lexor.evaluation.results import CaseResult, write_challenge_csv
 from lexor.evaluation.session import Settings
 from lexor.evaluation.tables import Grouping, scores_of, tables_of, write_rows
@@ -19,7 +19,7 @@ def report_of(results: Sequence[CaseResult], settings: Settings, by: Grouping = 
     if settings.clicks:
         tables += runs_tables(results)
     if any(result.automatic is not None for result in results):
-        tables.append(automatic_table(results))
+        tables += automatic_tables(results)
     return tables
 
 

@@ -26,7 +26,8 @@ class Settings:
     Attributes:
         clicks: rounds after the box run.
         boxes: False withholds them: the first run then comes with clicks, or, without rounds, there is none.
-        prompt: "auto" adds a run on an automatic box.
+        prompt: "auto" and "intensity" add a run on an automatic box.
+        top: see `automatic_run`.
         loosen: the boxes are loosened by the challenge's law first; else they are as the files hold them.
         seed: of the loosening.
     """
@@ -34,6 +35,7 @@ class Settings:
     clicks: int = CLICKS
     boxes: bool = True
     prompt: PromptMode = "given"
+    top: int = 1
     loosen: bool = True
     seed: int = 7
 
@@ -106,6 +108,7 @@ def _evaluate(
     case: Case, path: Path, predictor: Answering, settings: Settings, truths: Path | None
 ) -> CaseResult:
     truth = truth_of(case, path, truths)
+    whole = case
     if not settings.boxes:
         case = replace(case, boxes=(), clicks=(), previous=None)
     if not case.boxes and not settings.clicks and settings.prompt == "given":
@@ -116,7 +119,9 @@ def _evaluate(
         if case.boxes and not runs:
             rows = label_rows(case, truth, labels)
         runs.append(run)
-    automatic = automatic_run(case, truth, predictor) if settings.prompt == "auto" else None
+    automatic = None
+    if settings.prompt != "given":
+        automatic = automatic_run(whole, truth, predictor, settings.prompt, settings.top)
     return CaseResult(
         case=case.name,
         modality=case.modality or "other",

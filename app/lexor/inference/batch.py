@@ -37,6 +37,9 @@ class Outcome:
         prediction = self.prediction
         counts = Counter(target.source for target in prediction.targets)
         prompts = ", ".join(f"{count} {source}" for source, count in counts.items())
+        found = [target.found.summary() for target in prediction.targets if target.found is not None]
+        if found:
+            prompts += f" ({'; '.join(found)})"
         clicks = sum(len(target.clicks.points) for target in prediction.targets)
         if clicks:
             prompts += f" + {clicks} clicks"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,11 @@ from lexor.inference.targets import Target
 from lexor.inference.views import Shape, Triple, View
 
 Slices = tuple[slice, slice, slice]
+
+# A target lies in another if so much of it does, and the other is so many times as large. DSC of labels of data/train
+# that share a case: US .838 -> .873, MR .793 -> .812, CT unchanged.
+NESTED_SHARE = 0.6
+NESTED_SIZE = 2.0
 
 
 @dataclass(frozen=True)
@@ -82,16 +87,50 @@ class Answer:
 def merge(answers: Sequence[Answer], indices: Sequence[int], shape: Shape) -> np.ndarray:
     """Labels (D, H, W): each voxel goes to the target surest of it, if any is surer than not.
 
-    Ties go to the lower label, whatever the order of the answers.
+    But a target that lies in a larger one, as a lesion in its organ, has its voxels: the larger one is surest where
+    it is deepest. Ties go to the lower label, whatever the order of the answers.
     """
+    ordered = sorted(zip(indices, answers, strict=True), key=lambda pair: pair[0])
     labels = torch.zeros(shape, dtype=torch.int32)
     best = torch.zeros(shape)
-    for index, answer in sorted(zip(indices, answers, strict=True), key=lambda pair: pair[0]):
+    for index, answer in ordered:
         surer = answer.logits > best[answer.where]
         best[answer.where] = torch.where(surer, answer.logits, best[answer.where])
         labels[answer.where] = torch.where(surer, index, labels[answer.where])
+    for inner, outer, index, larger in _nested(ordered):
+        here, there = inner.overlap(outer.where)
+        part = labels[inner.where][here]
+        mine = (inner.logits[here] > 0) & (outer.logits[there] > 0) & (part == larger)
+        part[mine] = index
+    return _compact(labels, indices)
+
+
+def stack(answers: Sequence[Answer], indices: Sequence[int], shape: Shape) -> np.ndarray:
+    """Labels (D, H, W) of targets that were ranked: a lower label covers a higher one, and loses nothing to it."""
+    labels = torch.zeros(shape, dtype=torch.int32)
+    for index, answer in sorted(zip(indices, answers, strict=True), key=lambda pair: -pair[0]):
+        labels[answer.where] = torch.where(answer.logits > 0, index, labels[answer.where])
+    return _compact(labels, indices)
+
+
+def _compact(labels: Tensor, indices: Sequence[int]) -> np.ndarray:
     dtype = np.uint8 if max(indices, default=0) <= 255 else np.uint16
     return labels.numpy().astype(dtype)
+
+
+def _nested(ordered: Sequence[tuple[int, Answer]]) -> Iterator[tuple[Answer, Answer, int, int]]:
+    """Pairs of an answer and a larger one that most of it lies in, with their labels; the largest first."""
+    sizes = np.array([int((answer.logits > 0).sum()) for _, answer in ordered])
+    bounds = np.array([[(s.start, s.stop) for s in answer.where] for _, answer in ordered]).reshape(-1, 3, 2)
+    for i in np.argsort(-sizes, kind="stable").tolist():
+        met = (bounds[:, :, 0] < bounds[i, :, 1]) & (bounds[i, :, 0] < bounds[:, :, 1])
+        larger_ones = met.all(1) & (sizes > NESTED_SIZE * sizes[i]) & (sizes[i] > 0)
+        for j in np.flatnonzero(larger_ones).tolist():
+            (index, inner), (larger, outer) = ordered[i], ordered[j]
+            here, there = inner.overlap(outer.where)
+            shared = int(((inner.logits[here] > 0) & (outer.logits[there] > 0)).sum())
+            if shared > NESTED_SHARE * sizes[i]:
+                yield inner, outer, index, larger
 
 
 def honour_clicks(labels: np.ndarray, targets: Sequence[Target]) -> None:
@@ -99,15 +138,18 @@ def honour_clicks(labels: np.ndarray, targets: Sequence[Target]) -> None:
 
     A foreground click's voxel is in its class and a background click's is not. Of one class's clicks on the
     same voxel the latest counts; a voxel clicked as foreground by a class is not touched by another class's
-    background click, and of two classes that both claim it the later one in the file has it.
+    background click. Of two classes that both claim it, the one that clicked it in a later round has it: each
+    class has one click a round, so that its k-th click is of round k (or later, if it was perfect in between);
+    in the same round, the later class in the file.
     """
-    verdicts: dict[tuple[int, int, int], dict[int, bool]] = {}
+    verdicts: dict[tuple[int, int, int], dict[int, tuple[int, bool]]] = {}
     for target in targets:
-        for point, foreground in zip(target.clicks.points, target.clicks.foreground, strict=True):
-            verdicts.setdefault(point, {})[target.index] = foreground
+        clicks = zip(target.clicks.points, target.clicks.foreground, strict=True)
+        for number, (point, foreground) in enumerate(clicks):
+            verdicts.setdefault(point, {})[target.index] = number, foreground
     for point, by_class in verdicts.items():
-        claims = [index for index, foreground in by_class.items() if foreground]
+        claims = [(number, index) for index, (number, foreground) in by_class.items() if foreground]
         if claims:
-            labels[point] = claims[-1]
-        elif by_class.get(int(labels[point])) is False:
+            labels[point] = max(claims)[1]
+        elif int(labels[point]) in by_class:
             labels[point] = 0

@@ -13,9 +13,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lexor.case import Case
+from lexor.inference.automatic import finder
+from lexor.inference.clicking import search
 from lexor.inference.following import ELONGATION, elongation, follow
-from lexor.inference.framing import click_views, frame, in_plane_ratio
-from lexor.inference.merging import Answer, honour_clicks, merge
+from lexor.inference.framing import frame, in_plane_ratio
+from lexor.inference.merging import Answer, honour_clicks, merge, stack
 from lexor.inference.runner import Look, Runner, choose_device, previous_logits
 from lexor.inference.targets import PromptMode, Target, resolve_targets
 from lexor.inference.views import Shape, Triple, View
@@ -100,28 +102,28 @@ class Predictor:
         Args:
             case: the case.
             prompt: "given" uses the case's boxes, clicks and previous labels, and automatic boxes only where
-                there are none; "auto" uses automatic boxes alone.
+                there are none; "auto" uses automatic boxes alone, "intensity" those of the paper's Algorithm 1.
             top: number of automatic targets.
         """
         began = time.perf_counter()
         volume = torch.from_numpy(np.ascontiguousarray(case.volume))[None]
         shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
-        targets, warnings = resolve_targets(case, prompt, self._prompt_device, top)
+        find = finder(self.runner, case, self._prompt_device)
+        targets, warnings = resolve_targets(case, prompt, self._prompt_device, top, find)
         ratio = in_plane_ratio(case.spacing)
         long = [t for t in targets if self._is_long(t, ratio)]
-        unsized = [t for t in targets if t.source == "clicks" and self.runner.model.zoom_out == "object"]
+        unsized = [t for t in targets if self._is_unsized(t)]
         answers = self._zoom_out(volume, [t for t in targets if t not in long and t not in unsized], ratio)
         answers |= follow(self.runner, volume, long, ratio)
-        answers |= self._scan_sizes(volume, unsized, ratio)
-        # A target without a box has only now shown its size: look again, framed by what was found.
-        found = [t for t in unsized if answers[t.index].extent() is not None]
-        answers |= self._zoom_out(volume, [_reframed(t, answers[t.index]) for t in found], ratio, answers)
+        answers |= search(self.runner, volume, unsized, ratio)
         if self.zoom_in is not None:
             answers = self._zoom_in(volume, [t for t in targets if t not in long], answers, self.zoom_in)
         for target in targets:
             if target.exact_z and target.box is not None:
                 answers[target.index].keep_slices(target.box.lower[0], target.box.upper[0])
-        labels = merge([answers[t.index] for t in targets], [t.index for t in targets], shape)
+        # Automatic targets are ranked: the first is the same however many are asked for.
+        combine = stack if all(t.source == "automatic" for t in targets) else merge
+        labels = combine([answers[t.index] for t in targets], [t.index for t in targets], shape)
         honour_clicks(labels, targets)
         return Prediction(labels, tuple(targets), tuple(warnings), time.perf_counter() - began)
 
@@ -131,9 +133,11 @@ class Predictor:
             return False
         return elongation(target.box, ratio) >= ELONGATION
 
-    def _zoom_out(
-        self, volume: Tensor, targets: Sequence[Target], ratio: float, known: dict[int, Answer] | None = None
-    ) -> dict[int, Answer]:
+    def _is_unsized(self, target: Target) -> bool:
+        """Whether only clicks, and perhaps an answer to them, point at a target."""
+        return self.runner.model.zoom_out == "object" and target.box is None and bool(target.clicks.points)
+
+    def _zoom_out(self, volume: Tensor, targets: Sequence[Target], ratio: float) -> dict[int, Answer]:
         """The first look: every target in one window, the whole volume or its own surroundings."""
         shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
         whole = View((0.0, 0.0, 0.0), (float(shape[0]), float(shape[1]), float(shape[2])), self.runner.window)
@@ -143,26 +147,12 @@ class Predictor:
                 view = whole
             else:
                 view = frame(target.lower, target.upper, shape, self.runner.window, ratio)
-            known_here = None if known is None else known[target.index].read(view)
-            previous = previous_logits(target, view) if known_here is None else known_here
-            looks.append(Look(view, target, previous))
+            looks.append(Look(view, target, previous_logits(target, view)))
         answers = {}
         for look, logits in self.runner.logits(volume, looks):
             where, values = look.view.write(logits, shape)
             answers[look.target.index] = Answer(where, values[0], shape, look.view.step)
         return answers
-
-    def _scan_sizes(self, volume: Tensor, targets: Sequence[Target], ratio: float) -> dict[int, Answer]:
-        """First looks at targets that only clicks point at: of several sizes, the one that promises the best mask."""
-        shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
-        looks = [Look(v, t) for t in targets for v in click_views(t.clicks, shape, self.runner.window, ratio)]
-        best: dict[int, tuple[float, Answer]] = {}
-        for look, logits, quality in self.runner.masks(volume, looks):
-            index = look.target.index
-            if index not in best or quality > best[index][0]:
-                where, values = look.view.write(logits, shape)
-                best[index] = quality, Answer(where, values[0], shape, look.view.step)
-        return {index: answer for index, (_, answer) in best.items()}
 
     def _zoom_in(
         self, volume: Tensor, targets: Sequence[Target], answers: dict[int, Answer], zoom: ZoomIn
@@ -214,13 +204,3 @@ class Predictor:
             if len(views) <= zoom.windows or step == answer.step:
                 return views[: zoom.windows], step
             factor *= 1.2
-
-
-def _reframed(target: Target, answer: Answer) -> Target:
-    """The target with its region set to what was found and clicked."""
-    found = answer.extent()
-    assert found is not None
-    points = np.array(target.clicks.points, dtype=float)
-    lower = np.minimum(found[0], points.min(0))
-    upper = np.maximum(found[1], points.max(0) + 1)
-    return replace(target, lower=(lower[0], lower[1], lower[2]), upper=(upper[0], upper[1], upper[2]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,11 +14,32 @@ from lexor.inference.views import Triple
 from lexor.prompting import auto_prompt
 
 Source = Literal["box", "clicks", "previous", "automatic"]
-PromptMode = Literal["given", "auto"]
+PromptMode = Literal["given", "intensity", "auto"]
 
 # Without a box nobody tells a target's size: the first look spans this share of each axis, at least this much.
 FIRST_LOOK = 0.35
 FIRST_LOOK_MINIMUM = (16, 64, 64)
+
+
+@dataclass(frozen=True)
+class AutomaticBox:
+    """A box that was found in a case.
+
+    Attributes:
+        kind: how: "intensity" is Algorithm 1, all others are kinds of candidates (`lexor.prompting.propose`).
+        confidence: the overlap with the truth that the model expects of the mask, 0..1; None: it was not asked.
+    """
+
+    box: Box
+    kind: str
+    confidence: float | None = None
+
+    def summary(self) -> str:
+        """In a few words: how it was found, and how sure it is."""
+        return self.kind if self.confidence is None else f"{self.kind}, {self.confidence:.0%} sure"
+
+
+Finder = Callable[[int], list[AutomaticBox]]
 
 
 @dataclass(frozen=True)
@@ -32,6 +53,7 @@ class Target:
         previous: (D, H, W) labels of the last answer, shared by all targets; None where this one is not in it.
         lower, upper: the region to look around, in voxel edges.
         source: what located it.
+        found: its automatic box, None where it has none.
     """
 
     index: int
@@ -41,6 +63,7 @@ class Target:
     lower: Triple
     upper: Triple
     source: Source
+    found: AutomaticBox | None = None
 
     @property
     def exact_z(self) -> bool:
@@ -69,14 +92,15 @@ def click_voxels(clicks: Clicks) -> list[tuple[Triple, Triple]]:
     return [((z, y, x), (z + 1.0, y + 1.0, x + 1.0)) for z, y, x in clicks.points]
 
 
-def _automatic(case: Case, count: int, device: str) -> list[Box]:
-    boxes = auto_prompt(case.volume, top=count, device=device)
-    # Fewer components than classes: the best one serves again, and the merge sorts it out.
-    return boxes + [boxes[0]] * (count - len(boxes))
+def box_target(index: int, found: AutomaticBox) -> Target:
+    """The target that an automatic box makes."""
+    box = found.box
+    lower, upper = _floats(box.lower), _floats(box.upper)
+    return Target(index, box, Clicks((), ()), None, lower, upper, "automatic", found)
 
 
-def _target(index: int, box: Box, source: Source) -> Target:
-    return Target(index, box, Clicks((), ()), None, _floats(box.lower), _floats(box.upper), source)
+def _intensity(case: Case, count: int, device: str) -> list[AutomaticBox]:
+    return [AutomaticBox(box, "intensity") for box in auto_prompt(case.volume, top=count, device=device)]
 
 
 def _floats(corner: Sequence[int]) -> Triple:
@@ -92,19 +116,30 @@ def _extents(case: Case) -> list[tuple[slice, slice, slice] | None]:
 
 
 def resolve_targets(
-    case: Case, prompt: PromptMode = "given", device: str = "cpu", top: int = 1
+    case: Case,
+    prompt: PromptMode = "given",
+    device: str = "cpu",
+    top: int = 1,
+    find: Finder | None = None,
 ) -> tuple[list[Target], list[str]]:
     """The targets of a case, and a warning for each class whose own prompt could not be used.
 
     Args:
         case: the case; its `boxes`, `clicks` and `previous` are read only in mode "given".
-        prompt: "given" uses the case's prompts where there are any; "auto" never does.
-        device: where automatic prompts are computed.
+        prompt: "given" uses the case's prompts where there are any, and automatic boxes where there are none;
+            "intensity" uses the boxes of Algorithm 1 alone; "auto" what `find` finds.
+        device: where Algorithm 1 is computed.
         top: how many targets automatic prompting makes where the case does not say.
+        find: gives at most so many automatic boxes, best first; None: Algorithm 1 does.
     """
-    if prompt == "auto" or case.n_classes == 0:
-        found = auto_prompt(case.volume, top=top, device=device)
-        return [_target(i, box, "automatic") for i, box in enumerate(found, start=1)], []
+
+    def automatic(count: int) -> list[AutomaticBox]:
+        if find is None or prompt == "intensity":
+            return _intensity(case, count, device)
+        return find(count)
+
+    if prompt != "given" or case.n_classes == 0:
+        return [box_target(i, found) for i, found in enumerate(automatic(top), start=1)], []
     shape = case.volume.shape
     volume_shape = (shape[0], shape[1], shape[2])
     extents = _extents(case)
@@ -130,9 +165,11 @@ def resolve_targets(
         targets.append(Target(index, box, clicks, previous, lower, upper, source))
     warnings = []
     if missing:
-        for index, box in zip(missing, _automatic(case, len(missing), device), strict=True):
-            region = _target(index, box, "automatic")
-            targets[index - 1] = replace(region, clicks=targets[index - 1].clicks)
+        boxes = automatic(len(missing))
+        # Fewer boxes than classes: the best one serves again, and the merge sorts it out.
+        boxes += [boxes[0]] * (len(missing) - len(boxes))
+        for index, found in zip(missing, boxes, strict=True):
+            targets[index - 1] = replace(box_target(index, found), clicks=targets[index - 1].clicks)
             warnings.append(
                 f"{case.name}: class {index} has no usable prompt; an automatic box stands in for it"
             )
