@@ -30,8 +30,8 @@ def test_a_minute_of_training_learns(tmp_path: Path) -> None:
     # Another seed: none of these scenes was trained on.
     unseen = Batches(load_config("smoke", {"seed": 77}), window)
     scores: dict[str, list[float]] = {"model": [], "filled box": []}
-    for image, target, prompts in islice(unseen, 12):
-        truth = target > 0.5
+    for image, batch, prompts in islice(unseen, 12):
+        truth = batch.mask > 0.5
         with torch.inference_mode():
             logits = model.masks(model.encode(image), torch.arange(len(image)), prompts).logits
         scores["model"] += dice(logits > 0, truth)
