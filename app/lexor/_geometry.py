@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from lexor._errors import CaseError, shown
 
@@ -133,6 +134,17 @@ class Box:
         }
 
     @classmethod
+    def measured(cls, mask: Bool[np.ndarray, "D H W"]) -> Box:
+        """Box of a mask, not empty, as the challenge measures it: z of the whole, y and x of its middle slice.
+
+        Of an even number of slices the later of the two in the middle is taken.
+        """
+        slices = np.flatnonzero(mask.any((1, 2)))
+        middle = slices[len(slices) // 2]
+        rows, columns = np.flatnonzero(mask[middle].any(1)), np.flatnonzero(mask[middle].any(0))
+        return cls((slices[0], rows[0], columns[0]), (slices[-1] + 1, rows[-1] + 1, columns[-1] + 1), middle)
+
+    @classmethod
     def whole(cls, volume_shape: tuple[int, ...]) -> Box:
         """Box of a whole volume of shape (D, H, W), with the middle slice as z_mid."""
         depth, height, width = volume_shape
@@ -157,6 +169,12 @@ class Clicks:
                 f"{len(self.points)} points with {len(self.foreground)} foreground flags; "
                 "give one flag per point"
             )
+
+    @property
+    def pointing(self) -> tuple[Voxel, ...]:
+        """The points that lie in the class: those of foreground clicks; all, where no click is foreground."""
+        inside = tuple(p for p, foreground in zip(self.points, self.foreground, strict=True) if foreground)
+        return inside or self.points
 
 
 def box_remarks(d: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,11 @@ _INTENSITY = "Of --method intensity"
 _CANDIDATES = "Candidates of --method auto"
 
 
+def _option(panel: str, text: str, *names: str) -> Any:
+    """An option that only the method of a help panel has."""
+    return typer.Option(*names, help=text, rich_help_panel=panel)
+
+
 def prompt(
     context: typer.Context,
     case: Annotated[Path, typer.Argument(help="A challenge .npz file.")],
@@ -36,87 +41,65 @@ def prompt(
     device: DeviceOption = Device.AUTO,
     sigma: Annotated[
         float,
-        typer.Option(help="Gaussian smoothing, voxels (paper section 2.3).", rich_help_panel=_INTENSITY),
+        _option(_INTENSITY, "Gaussian smoothing, voxels (paper section 2.3)."),
     ] = 2.0,
     low: Annotated[
         float,
-        typer.Option(help="Lower limit: mean + LOW x std (section 2.3, eq. 1).", rich_help_panel=_INTENSITY),
+        _option(_INTENSITY, "Lower limit: mean + LOW x std (section 2.3, eq. 1)."),
     ] = 0.5,
     high: Annotated[
         float,
-        typer.Option(help="Upper limit: mean + HIGH x std (section 2.3, eq. 1).", rich_help_panel=_INTENSITY),
+        _option(_INTENSITY, "Upper limit: mean + HIGH x std (section 2.3, eq. 1)."),
     ] = 2.0,
     radius: Annotated[
         int,
-        typer.Option(help="Closing ball's radius, voxels (paper section 2.3).", rich_help_panel=_INTENSITY),
+        _option(_INTENSITY, "Closing ball's radius, voxels (paper section 2.3)."),
     ] = 3,
     truncate: Annotated[
         float,
-        typer.Option(help="Gaussian's reach, sigmas (section 2.3 has none).", rich_help_panel=_INTENSITY),
+        _option(_INTENSITY, "Gaussian's reach, sigmas (section 2.3 has none)."),
     ] = 4.0,
     margin: Annotated[
         int,
-        typer.Option(
-            help="Voxels added on each side (section 2.3, Algorithm 1).", rich_help_panel=_INTENSITY
-        ),
+        _option(_INTENSITY, "Voxels added on each side (section 2.3, Algorithm 1)."),
     ] = 5,
     voxels: Annotated[
         int,
-        typer.Option(help="The volume is reduced to at most so many.", rich_help_panel=_CANDIDATES),
+        _option(_CANDIDATES, "The volume is reduced to at most so many."),
     ] = 300_000,
     smoothing: Annotated[
         float,
-        typer.Option(
-            help="Sigma before bands and tails are cut, reduced voxels.", rich_help_panel=_CANDIDATES
-        ),
+        _option(_CANDIDATES, "Sigma before bands and tails are cut, reduced voxels."),
     ] = 0.7,
-    levels: Annotated[
-        int, typer.Option(help="Quantiles of the body that bands lie between.", rich_help_panel=_CANDIDATES)
-    ] = 12,
-    widest: Annotated[
-        int, typer.Option(help="Bands are 1 to so many levels wide.", rich_help_panel=_CANDIDATES)
-    ] = 3,
+    levels: Annotated[int, _option(_CANDIDATES, "Quantiles of the body that bands lie between.")] = 12,
+    widest: Annotated[int, _option(_CANDIDATES, "Bands are 1 to so many levels wide.")] = 3,
     tails: Annotated[
         list[float] | None,
-        typer.Option(
+        _option(
+            _CANDIDATES,
+            "A share of brightest and darkest voxels; repeat for more (default: .005 .01 .02 .05 .1 .2 .35).",
             "--tail",
-            help="A share of brightest and darkest voxels; repeat for more (default: .005 .01 .02 .05 .1 .2 .35).",
-            rich_help_panel=_CANDIDATES,
         ),
     ] = None,
     scales: Annotated[
         list[float] | None,
-        typer.Option(
+        _option(
+            _CANDIDATES,
+            "A sigma of the local contrast, reduced voxels; repeat for more (default: 1 2 4 7).",
             "--scale",
-            help="A sigma of the local contrast, reduced voxels; repeat for more (default: 1 2 4 7).",
-            rich_help_panel=_CANDIDATES,
         ),
     ] = None,
     contrast: Annotated[
         list[float] | None,
-        typer.Option(
-            help="A threshold of it, standard deviations; repeat for more (default: 1 2).",
-            rich_help_panel=_CANDIDATES,
-        ),
+        _option(_CANDIDATES, "A threshold of it, standard deviations; repeat for more (default: 1 2)."),
     ] = None,
-    largest: Annotated[
-        int, typer.Option(help="So many components of each mask.", rich_help_panel=_CANDIDATES)
-    ] = 8,
-    smallest: Annotated[
-        int, typer.Option(help="A component's least size, reduced voxels.", rich_help_panel=_CANDIDATES)
-    ] = 12,
-    overlap: Annotated[
-        float, typer.Option(help="Of boxes with a greater IoU one is dropped.", rich_help_panel=_CANDIDATES)
-    ] = 0.6,
-    most: Annotated[
-        int, typer.Option(help="So many candidates are shown to the model.", rich_help_panel=_CANDIDATES)
-    ] = 24,
+    largest: Annotated[int, _option(_CANDIDATES, "So many components of each mask.")] = 8,
+    smallest: Annotated[int, _option(_CANDIDATES, "A component's least size, reduced voxels.")] = 12,
+    overlap: Annotated[float, _option(_CANDIDATES, "Of boxes with a greater IoU one is dropped.")] = 0.6,
+    most: Annotated[int, _option(_CANDIDATES, "So many candidates are shown to the model.")] = 24,
     central: Annotated[
         list[float] | None,
-        typer.Option(
-            help="A box about the middle, share of each axis; repeat for more (default: .5 .7).",
-            rich_help_panel=_CANDIDATES,
-        ),
+        _option(_CANDIDATES, "A box about the middle, share of each axis; repeat for more (default: .5 .7)."),
     ] = None,
 ) -> None:
     """Print the automatic boxes of a case, best first."""

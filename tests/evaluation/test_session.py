@@ -6,7 +6,6 @@ import pytest
 from golden import Balls, golden_case, golden_truth
 
 from lexor.case import Box, Case, write_case
-from lexor.evaluation.automatic import challenge_box
 from lexor.evaluation.results import CaseResult, Record
 from lexor.evaluation.session import Failure, Settings, evaluate_cases, identity
 from lexor.inference.automatic import box_overlap
@@ -133,11 +132,11 @@ def test_an_automatic_box_is_compared_with_the_given_ones(paths: list[Path]) -> 
     assert (result.automatic.top, result.automatic.top_dsc, result.automatic.confidence) == (1, 1, 0.5)
     own = [box for box in golden_case().boxes if box is not None]
     assert result.automatic.given_overlap == max(
-        box_overlap(box, challenge_box(golden_truth() == label)) for label, box in enumerate(own, start=1)
+        box_overlap(box, Box.measured(golden_truth() == label)) for label, box in enumerate(own, start=1)
     )
     found = Box((0, 0, 0), (20, 40, 22), 9)
     assert result.automatic.box_overlap == max(
-        box_overlap(found, challenge_box(golden_truth() == label)) for label in (1, 2, 3)
+        box_overlap(found, Box.measured(golden_truth() == label)) for label in (1, 2, 3)
     )
 
 
@@ -156,7 +155,7 @@ def test_the_challenges_box_of_a_mask() -> None:
     mask = np.zeros((6, 8, 9), bool)
     mask[1:5, 2, 3] = True
     mask[3, 2:5, 3:7] = True
-    assert challenge_box(mask) == Box((1, 2, 3), (5, 5, 7), 3)
+    assert Box.measured(mask) == Box((1, 2, 3), (5, 5, 7), 3)
 
 
 def test_identity_tells_weights_and_settings_apart() -> None:

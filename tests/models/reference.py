@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -80,7 +81,8 @@ def importable(repo: Path) -> Iterator[None]:
     """
     # MONAI looks for the real ones when it is imported, so it comes first.
     import monai.networks.nets as nets
-    import monai.transforms  # noqa: F401
+
+    import_module("monai.transforms")
 
     if not repo.is_dir():
         raise SystemExit(f"{repo}: no such folder; give a checkout of the reference")

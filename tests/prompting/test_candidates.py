@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -204,7 +206,7 @@ def test_suppression() -> None:
         ("central", (0.0,)),
     ],
 )
-def test_refuses_a_value_out_of_range_and_names_it(name: str, value: object) -> None:
+def test_refuses_a_value_out_of_range_and_names_it(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name) as refusal:
-        CandidateParameters(**{name: value})  # type: ignore[arg-type]
+        CandidateParameters(**{name: value})
     assert "\n" not in str(refusal.value)

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexor.case import read_case, read_labels
-from lexor.training.synth import box_of, label_volume, read_scene, write_scenes
+from lexor.case import Box, read_case, read_labels
+from lexor.training.synth import label_volume, read_scene, write_scenes
 from lexor.training.synthetic import STYLES, Scene, make_scene
 
 
@@ -20,7 +20,7 @@ def test_written_cases_read_back(tmp_path: Path) -> None:
         assert case.spacing == pytest.approx((scene.ratio, 1, 1))
         np.testing.assert_array_equal(labels, label_volume(scene))
         assert np.unique(labels).tolist() == list(range(len(case.boxes) + 1))
-        assert [box_of(labels == k) for k in range(1, len(case.boxes) + 1)] == list(case.boxes)
+        assert [Box.measured(labels == k) for k in range(1, len(case.boxes) + 1)] == list(case.boxes)
         again = read_scene(path)
         assert (again.style, len(again.targets)) == (scene.style, len(case.boxes))
         assert again.ratio == pytest.approx(scene.ratio)
@@ -58,5 +58,5 @@ def test_a_box_is_measured_on_the_middle_slice() -> None:
     mask[1, 0:9, 0:9] = True
     mask[2, 3:5, 4:6] = True
     mask[3:6, 2:3, 2:4] = True
-    box = box_of(mask)
+    box = Box.measured(mask)
     assert (box.lower, box.upper, box.z_mid) == ((1, 2, 2), (6, 3, 4), 3)

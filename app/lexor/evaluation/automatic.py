@@ -20,8 +20,6 @@ from lexor.inference.targets import PromptMode
 # DSC of the paper's Table 1, on its own data.
 PAPER_MANUAL: Final = {"CT": 0.68, "MR": 0.30, "PET": 0.59, "US": 0.68}
 PAPER_AUTOMATIC: Final = {"CT": 0.73, "MR": 0.30, "PET": 0.74, "US": 0.31}
-
-
 # A target with a greater DSC with some label has found it.
 FOUND_DSC: Final = 0.5
 
@@ -68,7 +66,7 @@ def automatic_run(
     Args:
         case: its own boxes are compared, and withheld.
         mode: how boxes are found.
-        top: of more than one target, a second answer is asked for: in it, targets compete for voxels.
+        top: of more than one target, a second answer is asked for: in it, an earlier target covers a later one.
 
     Raises:
         CaseError: the case has no spacing.
@@ -85,7 +83,7 @@ def automatic_run(
         best_of_top = max(
             (max(_met(several == index, truth).values()) for index in labels_in(several)), default=0.0
         )
-    boxes = {label: challenge_box(truth == label) for label in met}
+    boxes = {label: Box.measured(truth == label) for label in met}
     target = next(iter(prediction.targets), None)
     box = None if target is None else target.box
     own = [
@@ -105,15 +103,6 @@ def automatic_run(
         top_dsc=best_of_top,
         given_overlap=max(own, default=None),
     )
-
-
-def challenge_box(mask: Bool[np.ndarray, "D H W"]) -> Box:
-    """The box of a mask, not empty, as the challenge measures it: all of z, y and x of the middle slice."""
-    slices = np.flatnonzero(mask.any((1, 2)))
-    z = int(slices[len(slices) // 2])
-    rows, columns = np.flatnonzero(mask[z].any(1)), np.flatnonzero(mask[z].any(0))
-    lower = (int(slices[0]), int(rows[0]), int(columns[0]))
-    return Box(lower, (int(slices[-1]) + 1, int(rows[-1]) + 1, int(columns[-1]) + 1), z)
 
 
 def _met(mask: Bool[np.ndarray, "D H W"], truth: Integer[np.ndarray, "D H W"]) -> dict[int, float]:

@@ -15,7 +15,7 @@ from lexor.evaluation.scores import Scores
 from lexor.evaluation.tables import METRICS, Metric, markdown
 
 MACRO = "macro"
-_AUTOMATIC: Final = {"auto": "one automatic box", "intensity": "Algorithm 1's box", "given": "given box"}
+_AUTOMATIC: Final = {"auto": "one automatic box", "intensity": "Algorithm 1's box"}
 Take = Callable[[CaseResult], Scores]
 # A line of a table: its name, the cases it is about, and their values.
 Line = tuple[str, list[CaseResult], Callable[[CaseResult], float]]

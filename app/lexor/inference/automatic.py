@@ -24,6 +24,7 @@ from lexor.inference.targets import AutomaticBox, box_target
 from lexor.inference.views import Shape, View
 from lexor.models.factory import create_model
 from lexor.prompting import CandidateParameters, IntensityParameters, auto_prompt, propose
+from lexor.prompting.candidates import box_overlaps
 from lexor.prompting.reduction import block_means, reduction_factors
 
 # Of a larger volume, a reduced one is looked at: reading dozens of large views would take longer than the model.
@@ -257,27 +258,20 @@ def _measured(mask: np.ndarray, view: View, shape: Shape) -> Box | None:
     counts = np.bincount(labels.ravel())
     if len(counts) == 1:
         return None
-    main = labels == int(counts[1:].argmax()) + 1
-    slices = np.flatnonzero(main.any((1, 2)))
-    middle = int(slices[len(slices) // 2])
-    rows, columns = np.flatnonzero(main[middle].any(1)), np.flatnonzero(main[middle].any(0))
+    main = Box.measured(labels == int(counts[1:].argmax()) + 1)
     lower, upper = [], []
-    for axis, found in enumerate((slices, rows, columns)):
+    for axis in range(3):
         step, start = view.step[axis], view.lower[axis]
-        low = min(max(round(start + int(found[0]) * step), 0), shape[axis] - 1)
-        high = min(round(start + (int(found[-1]) + 1) * step), shape[axis])
+        low = min(max(round(start + main.lower[axis] * step), 0), shape[axis] - 1)
+        high = min(round(start + main.upper[axis] * step), shape[axis])
         lower.append(low)
         upper.append(max(high, low + 1))
-    z_mid = round(view.lower[0] + (middle + 0.5) * view.step[0] - 0.5)
+    z_mid = round(view.lower[0] + (main.z_mid + 0.5) * view.step[0] - 0.5)
     z_mid = min(max(z_mid, lower[0]), upper[0] - 1)
     return Box((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]), z_mid)
 
 
 def box_overlap(one: Box, other: Box) -> float:
     """Intersection over union of two boxes."""
-    sides = [
-        min(a_end, b_end) - max(a, b)
-        for a, b, a_end, b_end in zip(one.lower, other.lower, one.upper, other.upper, strict=True)
-    ]
-    common = float(np.prod([max(side, 0) for side in sides]))
-    return common / (float(np.prod(one.shape)) + float(np.prod(other.shape)) - common)
+    lower, upper = np.array([one.lower, other.lower], float), np.array([one.upper, other.upper], float)
+    return float(box_overlaps(lower, upper)[0, 1])

@@ -23,7 +23,7 @@ from lexor.inference.framing import click_views, frame
 from lexor.inference.merging import Answer
 from lexor.inference.runner import Look, Runner, previous_logits
 from lexor.inference.targets import Target
-from lexor.inference.views import Shape, Triple, View
+from lexor.inference.views import Shape, Triple, View, triple
 
 # Half sizes in pixels of the boxes that are tried around the first click, the middle of most targets.
 BOXES = (3, 6, 11, 19, 34, 60)
@@ -46,13 +46,11 @@ class Candidate:
     Attributes:
         look: how it was seen.
         logits: (1, d, h, w), of the window.
-        quality: the overlap with the truth that the model expects, 0..1.
-        score: the same, less what the clicks say against the mask.
+        score: the overlap with the truth that the model expects, 0..1, less what the clicks say against the mask.
     """
 
     look: Look
     logits: Tensor
-    quality: float
     score: float
 
     @property
@@ -118,7 +116,7 @@ def _first_looks(target: Target, shape: Shape, window: Shape, ratio: float) -> l
     """At what clicks point at: in views of several sizes, with boxes of several sizes, and at the last answer."""
     looks = [Look(view, target) for view in click_views(target.clicks, shape, window, ratio)]
     for box in dict.fromkeys(box_around(target.clicks, half, shape, ratio) for half in BOXES):
-        view = frame(_floats(box.lower), _floats(box.upper), shape, window, ratio)
+        view = frame(triple(box.lower), triple(box.upper), shape, window, ratio)
         looks.append(Look(view, replace(target, box=box)))
     if target.previous is not None:
         view = frame(target.lower, target.upper, shape, window, ratio)
@@ -129,8 +127,7 @@ def _first_looks(target: Target, shape: Shape, window: Shape, ratio: float) -> l
 def box_around(clicks: Clicks, half: int, shape: Shape, ratio: float) -> Box:
     """A box of a half size in pixels around the first foreground click (the first one, where none is), which holds
     all of them."""
-    chosen = [p for p, foreground in zip(clicks.points, clicks.foreground, strict=True) if foreground]
-    points = np.array(chosen or clicks.points)
+    points = np.array(clicks.pointing)
     reach = np.array([max(1, round(half / ratio)), half, half])
     low = np.maximum(np.minimum(points[0] - reach, points.min(0)), 0)
     high = np.minimum(np.maximum(points[0] + reach, points.max(0)) + 1, shape)
@@ -143,19 +140,13 @@ def measured_box(answer: Answer) -> Box:
     Raises:
         ValueError: nothing was found.
     """
-    mask = answer.logits > 0
-    slices = torch.nonzero(mask.any(2).any(1)).flatten().tolist()
-    if not slices:
+    mask = (answer.logits > 0).numpy()
+    if not mask.any():
         raise ValueError("nothing was found; there is no box to measure")
-    z_mid = slices[len(slices) // 2]
-    plane = mask[z_mid]
-    rows, columns = (torch.nonzero(plane.any(axis)).flatten().tolist() for axis in (1, 0))
-    z, y, x = (s.start for s in answer.where)
-    return Box(
-        (z + slices[0], y + rows[0], x + columns[0]),
-        (z + slices[-1] + 1, y + rows[-1] + 1, x + columns[-1] + 1),
-        z + z_mid,
-    )
+    box = Box.measured(mask)
+    start = np.array([s.start for s in answer.where])
+    (z, y, x), (z_end, y_end, x_end) = start + box.lower, start + box.upper
+    return Box((z, y, x), (z_end, y_end, x_end), start[0] + box.z_mid)
 
 
 def _closer(candidate: Candidate, shape: Shape, window: Shape, ratio: float) -> Look | None:
@@ -179,7 +170,7 @@ def _candidates(
         before = None if last is None else look.view.read(last)[0].numpy() > 0.5
         fits = plausibility(look.target.clicks, look.view, logits[0].numpy() > 0, before)
         score = quality * max(LEAST, fits[0]) ** FIRST * max(LEAST, fits[1]) ** LAST
-        yield Candidate(look, logits, quality, score)
+        yield Candidate(look, logits, score)
 
 
 def plausibility(
@@ -227,7 +218,3 @@ def _voxel(view: View, point: Sequence[int]) -> tuple[int, int, int]:
     at = view.points_to_window(torch.tensor(point, dtype=torch.float32)).round().long().tolist()
     z, y, x = (min(max(i, 0), n - 1) for i, n in zip(at, view.shape, strict=True))
     return z, y, x
-
-
-def _floats(corner: Sequence[int]) -> Triple:
-    return float(corner[0]), float(corner[1]), float(corner[2])

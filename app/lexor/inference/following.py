@@ -23,7 +23,7 @@ from lexor.inference.framing import frame
 from lexor.inference.merging import Answer, Slices
 from lexor.inference.runner import Look, Runner, previous_logits
 from lexor.inference.targets import Target
-from lexor.inference.views import Shape, Triple, View
+from lexor.inference.views import Shape, Triple, View, triple
 
 # An object is followed if it is this many times as long as its box is wide.
 ELONGATION = 2.5
@@ -166,7 +166,7 @@ def follow(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: flo
         depth, height, width = target.box.shape
         length = max(piece_length(height, width, ratio), -(-2 * depth // (MOST_PIECES + 1)))
         for piece in pieces(target.box, track(volume[0].numpy(), target.box, ratio), length):
-            view = frame(_floats(piece.lower), _floats(piece.upper), shape, runner.window, ratio)
+            view = frame(triple(piece.lower), triple(piece.upper), shape, runner.window, ratio)
             prompted = replace(target, box=prolonged(piece, length))
             looks.append(Look(view, prompted, previous_logits(target, view)))
             owners[id(looks[-1])] = (target.index, piece)
@@ -203,7 +203,3 @@ def _joined(parts: Sequence[tuple[Slices, Tensor, Tensor]], shape: Shape, step: 
     mean = torch.where(sum_of_weights > 0, total / sum_of_weights.clamp(min=1e-6), OUTSIDE)
     z, y, x = (slice(start, stop) for start, stop in zip(low, high, strict=True))
     return Answer((z, y, x), mean, shape, step)
-
-
-def _floats(corner: Sequence[int]) -> Triple:
-    return float(corner[0]), float(corner[1]), float(corner[2])

@@ -81,8 +81,7 @@ def click_views(clicks: Clicks, volume_shape: Shape, window: Shape, ratio: float
     Nobody knows the size of a target that is only clicked. The largest view spans the volume, or `CLICK_SIZES`'
     largest past the clicks.
     """
-    chosen = [p for p, foreground in zip(clicks.points, clicks.foreground, strict=True) if foreground]
-    points = np.array(chosen or clicks.points, dtype=float)
+    points = np.array(clicks.pointing, dtype=float)
     views: list[View] = []
     for size in CLICK_SIZES:
         half = np.array([max(size / ratio, Framing.minimum[0]), size, size]) / 2

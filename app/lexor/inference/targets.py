@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,15 +10,11 @@ import numpy as np
 from scipy import ndimage
 
 from lexor.case import Box, Case, Clicks
-from lexor.inference.views import Triple
+from lexor.inference.views import Triple, triple
 from lexor.prompting import auto_prompt
 
 Source = Literal["box", "clicks", "previous", "automatic"]
 PromptMode = Literal["given", "intensity", "auto"]
-
-# Without a box nobody tells a target's size: the first look spans this share of each axis, at least this much.
-FIRST_LOOK = 0.35
-FIRST_LOOK_MINIMUM = (16, 64, 64)
 
 
 @dataclass(frozen=True)
@@ -77,16 +73,6 @@ def _union(regions: list[tuple[Triple, Triple]]) -> tuple[Triple, Triple]:
     return (lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2])
 
 
-def _click_region(clicks: Clicks, shape: tuple[int, int, int]) -> tuple[Triple, Triple]:
-    """A first look around the foreground clicks (all clicks where none is foreground)."""
-    chosen = [p for p, foreground in zip(clicks.points, clicks.foreground, strict=True) if foreground]
-    points = np.array(chosen or clicks.points, dtype=float) + 0.5
-    half = np.maximum(np.array(shape) * FIRST_LOOK, np.minimum(FIRST_LOOK_MINIMUM, shape)) / 2
-    lower = np.maximum(points.min(0) - half, 0)
-    upper = np.minimum(points.max(0) + half, shape)
-    return (lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2])
-
-
 def click_voxels(clicks: Clicks) -> list[tuple[Triple, Triple]]:
     """The voxel of each click as a region."""
     return [((z, y, x), (z + 1.0, y + 1.0, x + 1.0)) for z, y, x in clicks.points]
@@ -95,16 +81,12 @@ def click_voxels(clicks: Clicks) -> list[tuple[Triple, Triple]]:
 def box_target(index: int, found: AutomaticBox) -> Target:
     """The target that an automatic box makes."""
     box = found.box
-    lower, upper = _floats(box.lower), _floats(box.upper)
+    lower, upper = triple(box.lower), triple(box.upper)
     return Target(index, box, Clicks((), ()), None, lower, upper, "automatic", found)
 
 
 def _intensity(case: Case, count: int, device: str) -> list[AutomaticBox]:
     return [AutomaticBox(box, "intensity") for box in auto_prompt(case.volume, top=count, device=device)]
-
-
-def _floats(corner: Sequence[int]) -> Triple:
-    return float(corner[0]), float(corner[1]), float(corner[2])
 
 
 def _extents(case: Case) -> list[tuple[slice, slice, slice] | None]:
@@ -140,8 +122,6 @@ def resolve_targets(
 
     if prompt != "given" or case.n_classes == 0:
         return [box_target(i, found) for i, found in enumerate(automatic(top), start=1)], []
-    shape = case.volume.shape
-    volume_shape = (shape[0], shape[1], shape[2])
     extents = _extents(case)
     targets: list[Target] = []
     missing: list[int] = []
@@ -150,18 +130,18 @@ def resolve_targets(
         clicks = case.clicks[index - 1] if index <= len(case.clicks) else Clicks((), ())
         extent = extents[index - 1]
         previous = case.previous if extent is not None else None
-        regions = [] if box is None else [(_floats(box.lower), _floats(box.upper))]
+        regions = [] if box is None else [(triple(box.lower), triple(box.upper))]
         if extent is not None:
-            regions.append((_floats([s.start for s in extent]), _floats([s.stop for s in extent])))
+            regions.append((triple([s.start for s in extent]), triple([s.stop for s in extent])))
         if regions:
             source: Source = "box" if box is not None else "previous"
             lower, upper = _union(regions + click_voxels(clicks))
         elif clicks.points:
             source = "clicks"
-            lower, upper = _click_region(clicks, volume_shape)
+            lower, upper = _union(click_voxels(clicks))
         else:
             missing.append(index)
-            source, lower, upper = "automatic", (0.0, 0.0, 0.0), _floats(volume_shape)
+            source, lower, upper = "automatic", (0.0, 0.0, 0.0), triple(case.volume.shape)
         targets.append(Target(index, box, clicks, previous, lower, upper, source))
     warnings = []
     if missing:

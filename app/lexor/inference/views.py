@@ -7,6 +7,7 @@ interpolation where it enlarges it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,12 @@ from torch import Tensor
 
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
+
+
+def triple(corner: Sequence[float]) -> Triple:
+    """Three numbers (z, y, x) as floats."""
+    z, y, x = corner
+    return float(z), float(y), float(x)
 
 
 def resampling_matrix(lower: float, upper: float, size: int, samples: int) -> Float[Tensor, "samples size"]:

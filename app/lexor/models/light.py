@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lexor.models import prompt_maps
 from lexor.models.encoders import Stride, build_encoder
-from lexor.models.encoders.blocks import Downsample, InstanceNorm, SeparableBlock, pyramid
+from lexor.models.encoders.blocks import Downsample, InstanceNorm, SeparableBlock, padded_to_even, pyramid
 from lexor.models.encoders.mobilenet3d import WIDTHS
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding, Masks, Segmenter
@@ -27,6 +27,8 @@ from lexor.models.segmenter import Encoding, Masks, Segmenter
 DECODER_WIDTHS = (32, 48, 96, 160)
 PROTOTYPE_WIDTH = 16
 SUBPIXEL = (1, 2, 2)
+# Channels of `PrototypeSimilarity`: to the inside, to the outside.
+SIMILARITIES = 2
 # Voxels of the smallest map whose dense convolutions bfloat16 training on a CPU gets right (3x3x3).
 SMALLEST_BF16_MAP = 27
 
@@ -86,8 +88,8 @@ class Detail(nn.Module):
         self.downsamples = nn.ModuleList(Downsample(a, b) for a, b in pairwise(self.widths))
 
     def forward(self, x: Float[Tensor, "B C d h w"]) -> tuple[Tensor, ...]:
-        x = F.pad(x, (0, x.shape[4] % 2, 0, x.shape[3] % 2))
-        return pyramid(F.silu(self.norm(self.stem(x))), self.blocks, self.downsamples)
+        x = F.silu(self.norm(self.stem(padded_to_even(x, axes=2))))
+        return pyramid(x, self.blocks, self.downsamples)
 
 
 def _stride(scale: int) -> Stride:
@@ -134,7 +136,7 @@ class LightSegmenter(Segmenter):
         for scale in range(len(widths) - 2, -1, -1):
             out = DECODER_WIDTHS[scale]
             self.similarity.append(PrototypeSimilarity(widths[scale]))
-            self.fuse.append(Fuse(below + widths[scale] + prompt_maps.CHANNELS + 2, out))
+            self.fuse.append(Fuse(below + widths[scale] + prompt_maps.CHANNELS + SIMILARITIES, out))
             below = out
         self.quality = nn.Sequential(nn.Linear(widths[-1] + below, 64), nn.SiLU(), nn.Linear(64, 1))
         self.head = nn.Conv3d(below, SUBPIXEL[0] * SUBPIXEL[1] * SUBPIXEL[2], 3, padding=1)

@@ -144,17 +144,13 @@ def _components(
 
 def _candidate(component: _Component, support: int, factors: Voxel, shape: Voxel) -> Candidate:
     """A component in the voxels of the volume."""
-    voxels = component.voxels
-    slices = np.flatnonzero(voxels.any((1, 2)))
-    middle = int(slices[len(slices) // 2])
-    rows, columns = np.flatnonzero(voxels[middle].any(1)), np.flatnonzero(voxels[middle].any(0))
-    low = (0, int(rows[0]), int(columns[0]))
-    high = (voxels.shape[0], int(rows[-1]) + 1, int(columns[-1]) + 1)
+    found = Box.measured(component.voxels)
     lower, upper = [], []
-    for start, a, b, factor, size in zip(component.lower, low, high, factors, shape, strict=True):
+    bounds = zip(component.lower, found.lower, found.upper, factors, shape, strict=True)
+    for start, a, b, factor, size in bounds:
         lower.append((start + a) * factor)
         upper.append(min((start + b) * factor, size))
-    z_mid = min((component.lower[0] + middle) * factors[0] + factors[0] // 2, upper[0] - 1)
+    z_mid = min((component.lower[0] + found.z_mid) * factors[0] + factors[0] // 2, upper[0] - 1)
     box = Box((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]), z_mid)
     return Candidate(box, component.kind, support)
 

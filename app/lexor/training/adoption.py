@@ -12,12 +12,10 @@ import torch
 from torch import nn
 
 from lexor.models.encoders.mobilenet3d import MobileNet3D
-from lexor.models.light import Fuse, LightSegmenter, PrototypeSimilarity
+from lexor.models.light import SIMILARITIES, Fuse, LightSegmenter, PrototypeSimilarity
 from lexor.models.prompt_maps import CHANNELS
 from lexor.models.segmenter import Segmenter
 from lexor.training.config import TrainingError
-
-SIMILARITIES = 2
 
 
 @torch.no_grad()
@@ -64,7 +62,7 @@ def _parts(model: LightSegmenter) -> Iterator[tuple[str, nn.Module]]:
         yield f"fuse.{scale}", model.fuse[number]
         yield f"similarity.{scale}", model.similarity[number]
     yield "head", model.head
-    yield "start", _Values(model.start)
+    yield "start", nn.ParameterList([model.start])
     encoder = model.encoder
     if model.detail is not None:
         yield "stem", model.detail.stem
@@ -88,11 +86,3 @@ def _own_channels(model: LightSegmenter, key: str) -> int:
     similarity = model.similarity[len(model.fuse) - 1 - int(key.removeprefix("fuse."))]
     assert isinstance(similarity, PrototypeSimilarity)
     return similarity.project.in_channels + CHANNELS + SIMILARITIES
-
-
-class _Values(nn.Module):
-    """A bare parameter as a part."""
-
-    def __init__(self, values: nn.Parameter) -> None:
-        super().__init__()
-        self.values = values

@@ -49,24 +49,21 @@ def challenge_box(
     `plane` overrides the slice's size (H, W) in that law. Returns half-open lower, upper (3,) and z_mid.
     """
     where = ndimage.find_objects(mask.view(np.uint8))[0]
-    local = mask[where]
-    slices = np.flatnonzero(local.any((1, 2)))
-    middle = int(slices[len(slices) // 2])
-    rows, columns = np.flatnonzero(local[middle].any(1)), np.flatnonzero(local[middle].any(0))
+    box = Box.measured(mask[where])
     shift = int(rng.integers(0, 6))
     height, width = plane or mask.shape[1:]
     dy, dx = int(shift * height / 256), int(shift * width / 256)
     y, x = where[1].start, where[2].start
-    lower = np.array([where[0].start, max(0, y + rows[0] - dy), max(0, x + columns[0] - dx)], float)
+    lower = np.array([where[0].start, max(0, y + box.lower[1] - dy), max(0, x + box.lower[2] - dx)], float)
     upper = np.array(
         [
             where[0].stop,
-            min(mask.shape[1], y + rows[-1] + 1 + dy),
-            min(mask.shape[2], x + columns[-1] + 1 + dx),
+            min(mask.shape[1], y + box.upper[1] + dy),
+            min(mask.shape[2], x + box.upper[2] + dx),
         ],
         float,
     )
-    return lower, upper, where[0].start + middle
+    return lower, upper, where[0].start + box.z_mid
 
 
 def make_sample(

@@ -26,18 +26,6 @@ def label_volume(scene: Scene) -> np.ndarray:
     return packed
 
 
-def box_of(mask: np.ndarray) -> Box:
-    """The challenge's box of a mask: z of the whole, y and x of its middle slice, not loosened."""
-    slices = np.flatnonzero(mask.any((1, 2)))
-    middle = int(slices[len(slices) // 2])
-    rows, columns = np.flatnonzero(mask[middle].any(1)), np.flatnonzero(mask[middle].any(0))
-    return Box(
-        (int(slices[0]), int(rows[0]), int(columns[0])),
-        (int(slices[-1]) + 1, int(rows[-1]) + 1, int(columns[-1]) + 1),
-        middle,
-    )
-
-
 def write_scenes(folder: Path, count: int, seed: int, style: str | None = None) -> list[Path]:
     """Writes scenes as challenge cases, e.g. CT_synth_0001.npz; scene i depends on seed and i alone.
 
@@ -55,7 +43,7 @@ def write_scenes(folder: Path, count: int, seed: int, style: str | None = None) 
     for index in range(1, count + 1):
         scene = make_scene(np.random.default_rng((seed, index)), style=style)
         labels = label_volume(scene)
-        boxes = tuple(box_of(labels == k) for k in range(1, int(labels.max()) + 1))
+        boxes = tuple(Box.measured(labels == k) for k in range(1, int(labels.max()) + 1))
         path = folder / f"{scene.style}_synth_{index:04d}.npz"
         spacing = (PIXEL * scene.ratio, PIXEL, PIXEL)
         write_case(path, Case(path.stem, scene.image, spacing, boxes), labels)
