@@ -20,6 +20,7 @@ from lexor.inference.automatic import (
     box_overlap,
     boxes_of,
     finder,
+    middleness,
     score_of,
 )
 from lexor.inference.predictor import Predictor
@@ -126,13 +127,23 @@ def test_score_by_hand() -> None:
     logits[0, 1, 2, 1] = 0.5
     logits[0, 1, 2, 4] = -0.5
     # 9 voxels; 8 above a logit of 1, 10 above -1; none on a face.
-    plain = Ranking(quality=1, stability=1, agreement=1, size=1, ending=1)
-    assert score_of(logits, 0.5, 0.9, 0.25, plain) == pytest.approx(0.5 * 8 / 10 * 0.9 * 0.25)
-    squared = replace(plain, quality=2, stability=0, agreement=0, size=0.5, ending=0)
-    assert score_of(logits, 0.5, 0.9, 0.25, squared) == pytest.approx(0.25 * 0.5)
+    plain = Ranking(quality=1, stability=1, agreement=1, size=1, ending=1, middle=1)
+    assert score_of(logits, 0.5, 0.9, 0.25, 0.8, plain) == pytest.approx(0.5 * 8 / 10 * 0.9 * 0.25 * 0.8)
+    squared = replace(plain, quality=2, stability=0, agreement=0, size=0.5, ending=0, middle=0)
+    assert score_of(logits, 0.5, 0.9, 0.25, 0.8, squared) == pytest.approx(0.25 * 0.5)
     logits[0, 0, 2, 2] = 2.0
-    assert score_of(logits, 1.0, 1.0, 1.0, replace(plain, stability=0)) == pytest.approx(9 / 10)
-    assert score_of(torch.full((1, 4, 6, 6), -2.0), 1.0, 1.0, 1.0, plain) == 0
+    assert score_of(logits, 1.0, 1.0, 1.0, 1.0, replace(plain, stability=0)) == pytest.approx(9 / 10)
+    assert score_of(torch.full((1, 4, 6, 6), -2.0), 1.0, 1.0, 1.0, 1.0, plain) == 0
+
+
+def test_middleness_falls_from_the_middle_to_the_ends_along_each_axis() -> None:
+    shape = (10, 20, 40)
+    assert middleness(Box((4, 9, 19), (6, 11, 21), 5), shape) == pytest.approx(1)
+    off = middleness(Box((4, 4, 19), (6, 6, 21), 5), shape)
+    assert off == pytest.approx(0.5)
+    assert middleness(Box((4, 14, 19), (6, 16, 21), 5), shape) == pytest.approx(off)
+    assert middleness(Box((4, 4, 9), (6, 6, 11), 5), shape) == pytest.approx(off / 2)
+    assert middleness(Box((0, 0, 0), (1, 1, 1), 0), shape) > 0
 
 
 def test_overlap_of_boxes() -> None:

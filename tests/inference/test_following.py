@@ -149,7 +149,7 @@ def test_the_track_never_leaves_the_volume() -> None:
     assert centres.max() <= 64
 
 
-def test_clicks_and_the_last_answer_reach_every_piece() -> None:
+def test_clicks_and_the_last_answer_reach_the_pieces_that_are_clicked() -> None:
     mask = drifting_tube(40, 0.0)
     seen: list[WindowPrompts] = []
 
@@ -160,13 +160,19 @@ def test_clicks_and_the_last_answer_reach_every_piece() -> None:
 
     case = case_of(mask, 20)
     previous = mask.astype(np.uint8)
-    clicks = (Clicks(((20, 32, 32),), (True,)),)
-    Predictor(Noting(), "cpu").predict(Case("CT", case.volume, None, case.boxes, clicks, previous, ()))
-    assert seen
+    previous[30:, 20:28, 20:28] = 1  # nobody clicked there
+    clicks = (Clicks(((10, 32, 32),), (True,)),)
+    predictor = Predictor(Noting(), "cpu", zoom_in=None)
+    labels = predictor.predict(Case("CT", case.volume, None, case.boxes, clicks, previous, ()))
+    clicked = sum(len(prompts) for prompts in seen)
     for prompts in seen:
         assert prompts.previous is not None
         assert float(prompts.previous.amax()) == pytest.approx(4)
         assert (prompts.labels == 1).any(1).all()
+    np.testing.assert_array_equal(labels[30:], previous[30:])
+    seen.clear()
+    predictor.predict(Case("CT", case.volume, None, case.boxes, (), previous, ()))
+    assert 0 < clicked < sum(len(prompts) for prompts in seen), "without clicks every piece is seen anew"
 
 
 def test_only_long_boxes_of_the_challenge_are_followed() -> None:

@@ -1,10 +1,11 @@
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from lexor.models.checkpoints import read_card
+from lexor.models.checkpoints import read_card, save_weights
 from lexor.models.factory import create_model
 from lexor.training.config import load_config
 from lexor.training.export import export
@@ -48,6 +49,24 @@ def test_a_runs_weights_say_how_they_were_made(tmp_path: Path, data: Path) -> No
     assert load_config(again, {"data.paths": [data]}) == config, "the card retrains its file"
     assert training["command"] == "lexor train weights/mobilenet3d.json --out NEW --data FOLDER_OR_PACK"
     assert str(tmp_path) not in again.read_text("utf-8"), "a card names no place on a machine"
+
+
+def test_the_mean_with_other_weights_is_written_and_told(tmp_path: Path) -> None:
+    config = load_config(
+        "smoke", {"model.window": [8, 16, 16], "mix.real": 0, "budget.minutes": None, "budget.steps": 1}
+    )
+    train(config, tmp_path / "run", device="cpu")
+    other = tmp_path / "other.safetensors"
+    save_weights(
+        create_model("mobilenet3d", weights=None, seed=5), other, architecture="mobilenet3d", licence="MIT"
+    )
+    path = tmp_path / "mean.safetensors"
+    export(tmp_path / "run", path, licence="MIT", mean_with=other, dtype=torch.float32)
+    mine, theirs = load_file(tmp_path / "run" / "average.safetensors"), load_file(other)
+    for name, tensor in load_file(path).items():
+        torch.testing.assert_close(tensor, (mine[name] + theirs[name].float()) / 2)
+    told = read_card(path)["training"]["mean_with"]
+    assert told == {"file": "other.safetensors", "sha256": sha256(other.read_bytes()).hexdigest()}
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ LOOKED_AT = 6_000_000
 class Ranking:
     """How a candidate's mask is judged: a product of powers, each factor 0..1, and how many look twice.
 
-    The powers were chosen on 54 cases of data/train by the DSC of the first choice (see `score_of`).
+    The powers were chosen on data/train by the DSC of the first choice (see `score_of`). That of `middle` was fitted
+    on 141 cases; across folds it takes the DSC from .27 to .35 (CT), .54 to .62 (MR), .77 to .78 (PET), and leaves
+    US at .69: what is scanned is mostly scanned about its middle.
 
     Attributes:
         quality: power of the overlap with the truth that the model expects.
@@ -43,6 +45,7 @@ class Ranking:
         agreement: of the overlap of the prompt's box with the box of the mask.
         size: of the mask's share of the volume: among equals the larger is more likely meant.
         ending: of the share of the mask that does not lie on its window's faces. An object ends in view.
+        middle: of how near the mask's box is to the middle of the volume (`middleness`).
         margin: logits.
         second_looks: so many of the best, and as many as are wanted, are looked at again.
         overlap: of two masks whose intersection over union is greater, the worse is dropped.
@@ -53,6 +56,7 @@ class Ranking:
     agreement: float = 0.5
     size: float = 0.25
     ending: float = 4.0
+    middle: float = 0.7
     margin: float = 1.0
     second_looks: int = 6
     overlap: float = 0.5
@@ -166,7 +170,9 @@ def boxes_of(
     return automatic_boxes(runner, case, top, "cpu" if runner.device.type == "cpu" else "auto", candidates)
 
 
-def score_of(logits: Tensor, quality: float, agreement: float, share: float, ranking: Ranking) -> float:
+def score_of(
+    logits: Tensor, quality: float, agreement: float, share: float, middle: float, ranking: Ranking
+) -> float:
     """How much speaks for a mask, 0..1; 0 where there is none.
 
     Args:
@@ -174,6 +180,7 @@ def score_of(logits: Tensor, quality: float, agreement: float, share: float, ran
         quality: the overlap with the truth that the model expects, 0..1.
         agreement: overlap of the prompt's box with the mask's.
         share: of the volume's voxels that the mask has.
+        middle: `middleness` of the mask's box.
     """
     mask = logits > 0
     total = int(mask.sum())
@@ -188,6 +195,7 @@ def score_of(logits: Tensor, quality: float, agreement: float, share: float, ran
         * agreement**ranking.agreement
         * share**ranking.size
         * (inner / total) ** ranking.ending
+        * middle**ranking.middle
     )
 
 
@@ -203,8 +211,9 @@ def _looks(
         voxels = float((logits > 0).sum()) * float(np.prod(look.view.step))
         measured = _measured((logits[0] > 0).numpy(), look.view, shape)
         agreement = 0.0 if measured is None else box_overlap(box, measured)
+        middle = 0.0 if measured is None else middleness(measured, shape)
         share = min(1.0, voxels / volume.numel())
-        score = score_of(logits, quality, agreement, share, ranking)
+        score = score_of(logits, quality, agreement, share, middle, ranking)
         yield _Seen(box, kind, look.view, logits, voxels, quality, measured, score)
 
 
@@ -275,3 +284,9 @@ def box_overlap(one: Box, other: Box) -> float:
     """Intersection over union of two boxes."""
     lower, upper = np.array([one.lower, other.lower], float), np.array([one.upper, other.upper], float)
     return float(box_overlaps(lower, upper)[0, 1])
+
+
+def middleness(box: Box, shape: Shape) -> float:
+    """How near a box's centre is to the volume's: 1 there, falling along each axis almost to 0 at its ends."""
+    away = np.abs((np.array(box.lower) + box.upper) / shape - 1)
+    return float(np.prod(1 - away.clip(0, 0.99)))

@@ -21,9 +21,9 @@ from torch import Tensor
 from lexor.case import Box
 from lexor.inference.framing import frame
 from lexor.inference.merging import Answer, Slices
-from lexor.inference.runner import Look, Runner, previous_logits
+from lexor.inference.runner import HARD_MASK, Look, Runner, previous_logits
 from lexor.inference.targets import Target
-from lexor.inference.views import Shape, Triple, View, triple
+from lexor.inference.views import Shape, Triple, triple
 
 # An object is followed if it is this many times as long as its box is wide.
 ELONGATION = 2.5
@@ -161,29 +161,41 @@ def follow(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: flo
     shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
     looks: list[Look] = []
     owners: dict[int, tuple[int, Box]] = {}
+    parts: dict[int, list[tuple[Slices, Tensor, Tensor]]] = {target.index: [] for target in targets}
+    steps: dict[int, Triple] = {}
     for target in targets:
         assert target.box is not None
         depth, height, width = target.box.shape
         length = max(piece_length(height, width, ratio), -(-2 * depth // (MOST_PIECES + 1)))
         for piece in pieces(target.box, track(volume[0].numpy(), target.box, ratio), length):
             view = frame(triple(piece.lower), triple(piece.upper), shape, runner.window, ratio)
+            steps[target.index] = view.step
+            if target.previous is not None and not _clicked(target, piece):
+                # What nobody corrected stays: seen anew it would drift with every round.
+                where = view.footprint(shape)
+                last = torch.from_numpy(target.previous[where] == target.index) * 2.0 - 1
+                parts[target.index].append(_part(where, last * HARD_MASK, piece))
+                continue
             prompted = replace(target, box=prolonged(piece, length))
             looks.append(Look(view, prompted, previous_logits(target, view)))
             owners[id(looks[-1])] = (target.index, piece)
-    parts: dict[int, list[tuple[Slices, Tensor, Tensor]]] = {target.index: [] for target in targets}
-    steps: dict[int, Triple] = {}
     for look, logits in runner.logits(volume, looks):
         index, piece = owners[id(look)]
-        parts[index].append(_part(look.view, piece, logits, shape))
-        steps[index] = look.view.step
+        where, values = look.view.write(logits, shape)
+        parts[index].append(_part(where, values[0], piece))
     return {index: _joined(found, shape, steps[index]) for index, found in parts.items()}
 
 
-def _part(view: View, piece: Box, logits: Tensor, shape: Shape) -> tuple[Slices, Tensor, Tensor]:
+def _clicked(target: Target, piece: Box) -> bool:
+    """Whether one of a target's clicks is on a slice of a piece. Without any click, all of it is in question."""
+    points = target.clicks.points
+    return not points or any(piece.lower[0] <= z < piece.upper[0] for z, _, _ in points)
+
+
+def _part(where: Slices, values: Tensor, piece: Box) -> tuple[Slices, Tensor, Tensor]:
     """A piece's logits on its own slices, and their weight by slice: surest in the middle."""
-    where, values = view.write(logits, shape)
     inside = slice(max(where[0].start, piece.lower[0]), min(where[0].stop, piece.upper[0]))
-    values = values[0, inside.start - where[0].start : inside.stop - where[0].start]
+    values = values[inside.start - where[0].start : inside.stop - where[0].start]
     z = torch.arange(inside.start, inside.stop) + 0.5
     half = (piece.upper[0] - piece.lower[0]) / 2
     weight = 1 - 0.9 * (z - piece.lower[0] - half).abs() / half

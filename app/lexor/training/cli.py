@@ -151,6 +151,9 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     weights: Annotated[Path, typer.Argument(help="File to write, like weights/mobilenet3d.safetensors.")],
     licence: Annotated[str, typer.Option(help="Of the weights: the most demanding of the data's, SPDX.")],
+    mean_with: Annotated[
+        Path | None, typer.Option(help="Write the mean with these weights of the same model.")
+    ] = None,
     shard_mb: Annotated[
         float | None, typer.Option(help="Write shards of at most so many MB beside it, too.")
     ] = None,
@@ -162,7 +165,7 @@ def export(
     from lexor.training.export import export as write
 
     try:
-        entry = write(run, weights, licence=licence)
+        entry = write(run, weights, licence=licence, mean_with=mean_with)
         shards = split_weights(weights, weights.parent, int(shard_mb * 1e6)) if shard_mb else []
     except (TrainingError, WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None

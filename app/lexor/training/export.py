@@ -23,13 +23,17 @@ from lexor.training.subjects import Subjects, source_of
 UNKNOWN = "unknown; no manifest.csv says it"
 
 
-def export(run: Path, path: Path, *, licence: str, dtype: torch.dtype = torch.float16) -> ManifestEntry:
+def export(
+    run: Path, path: Path, *, licence: str, mean_with: Path | None = None, dtype: torch.dtype = torch.float16
+) -> ManifestEntry:
     """Writes a run's averaged weights, with their card and their entry in the folder's manifest.
 
     Args:
         run: folder of `train`.
         path: the .safetensors file.
         licence: of the weights, SPDX identifier; the most demanding of the data's.
+        mean_with: weights of the same model, such as those the run started from; the mean of both is written. What
+            a run gained and what it forgot are both halved, or less: the two lie in one basin.
         dtype: on disk.
 
     Raises:
@@ -40,11 +44,19 @@ def export(run: Path, path: Path, *, licence: str, dtype: torch.dtype = torch.fl
     state = read_state(run / LAST)["progress"]
     model = create_model(config.model.name, weights=None, seed=0)
     load_weights(model, run / AVERAGE, architecture=config.model.name)
+    training = describe_training(config, state, run, f"{path.stem}.json")
+    if mean_with is not None:
+        training["mean_with"] = {"file": mean_with.name, "sha256": _sha256(mean_with)}
+        other = create_model(config.model.name, weights=None, seed=0)
+        load_weights(other, mean_with, architecture=config.model.name)
+        with torch.no_grad():
+            for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
+                mine.lerp_(theirs, 0.5)
     card = {
         "model": config.model.name,
         "licence": licence,
         "data": describe_data(config),
-        "training": describe_training(config, state, run, f"{path.stem}.json"),
+        "training": training,
     }
     return save_weights(model, path, architecture=config.model.name, licence=licence, card=card, dtype=dtype)
 
@@ -87,8 +99,7 @@ def describe_training(config: TrainingConfig, state: dict[str, Any], run: Path, 
         command += " --start START"
         if config.model.start_model is not None:
             command += f" --start-model {config.model.start_model}"
-        digest = hashlib.sha256(Path(start).read_bytes()).hexdigest()
-        facts["start"] = {"file": Path(start).name, "sha256": digest}
+        facts["start"] = {"file": Path(start).name, "sha256": _sha256(Path(start))}
     facts |= {
         "command": command,
         "steps": state["step"],
@@ -96,6 +107,10 @@ def describe_training(config: TrainingConfig, state: dict[str, Any], run: Path, 
         "device_seconds": round(state["seconds"] * state["processes"]),
     }
     return facts | ({"last_loss": rows[-1]["loss"], "last_dice": rows[-1]["dice"]} if rows else {})
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _licences(paths: tuple[Path, ...]) -> dict[str, str]:
