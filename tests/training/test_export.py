@@ -61,12 +61,16 @@ def test_the_mean_with_other_weights_is_written_and_told(tmp_path: Path) -> None
         create_model("mobilenet3d", weights=None, seed=5), other, architecture="mobilenet3d", licence="MIT"
     )
     path = tmp_path / "mean.safetensors"
-    export(tmp_path / "run", path, licence="MIT", mean_with=other, dtype=torch.float32)
+    export(tmp_path / "run", path, licence="MIT", mean_with=other, share=0.25, dtype=torch.float32)
     mine, theirs = load_file(tmp_path / "run" / "average.safetensors"), load_file(other)
     for name, tensor in load_file(path).items():
-        torch.testing.assert_close(tensor, (mine[name] + theirs[name].float()) / 2)
+        torch.testing.assert_close(tensor, 0.75 * mine[name] + 0.25 * theirs[name].float())
     told = read_card(path)["training"]["mean_with"]
-    assert told == {"file": "other.safetensors", "sha256": sha256(other.read_bytes()).hexdigest()}
+    assert told == {
+        "file": "other.safetensors",
+        "sha256": sha256(other.read_bytes()).hexdigest(),
+        "share": 0.25,
+    }
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ def export(
     mean_with: Annotated[
         Path | None, typer.Option(help="Write the mean with these weights of the same model.")
     ] = None,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Of those weights in the mean.")] = 0.5,
     shard_mb: Annotated[
         float | None, typer.Option(help="Write shards of at most so many MB beside it, too.")
     ] = None,
@@ -165,7 +166,7 @@ def export(
     from lexor.training.export import export as write
 
     try:
-        entry = write(run, weights, licence=licence, mean_with=mean_with)
+        entry = write(run, weights, licence=licence, mean_with=mean_with, share=share)
         shards = split_weights(weights, weights.parent, int(shard_mb * 1e6)) if shard_mb else []
     except (TrainingError, WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None

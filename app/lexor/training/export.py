@@ -24,7 +24,13 @@ UNKNOWN = "unknown; no manifest.csv says it"
 
 
 def export(
-    run: Path, path: Path, *, licence: str, mean_with: Path | None = None, dtype: torch.dtype = torch.float16
+    run: Path,
+    path: Path,
+    *,
+    licence: str,
+    mean_with: Path | None = None,
+    share: float = 0.5,
+    dtype: torch.dtype = torch.float16,
 ) -> ManifestEntry:
     """Writes a run's averaged weights, with their card and their entry in the folder's manifest.
 
@@ -32,8 +38,9 @@ def export(
         run: folder of `train`.
         path: the .safetensors file.
         licence: of the weights, SPDX identifier; the most demanding of the data's.
-        mean_with: weights of the same model, such as those the run started from; the mean of both is written. What
-            a run gained and what it forgot are both halved, or less: the two lie in one basin.
+        mean_with: weights of the same model, such as those the run started from; a mean of both is written, which
+            forgets less of what these knew.
+        share: of `mean_with` in that mean.
         dtype: on disk.
 
     Raises:
@@ -46,12 +53,12 @@ def export(
     load_weights(model, run / AVERAGE, architecture=config.model.name)
     training = describe_training(config, state, run, f"{path.stem}.json")
     if mean_with is not None:
-        training["mean_with"] = {"file": mean_with.name, "sha256": _sha256(mean_with)}
+        training["mean_with"] = {"file": mean_with.name, "sha256": _sha256(mean_with), "share": share}
         other = create_model(config.model.name, weights=None, seed=0)
         load_weights(other, mean_with, architecture=config.model.name)
         with torch.no_grad():
             for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
-                mine.lerp_(theirs, 0.5)
+                mine.lerp_(theirs, share)
     card = {
         "model": config.model.name,
         "licence": licence,
