@@ -21,7 +21,7 @@ from torch import Tensor
 from lexor.case import Box
 from lexor.inference.framing import frame
 from lexor.inference.merging import Answer, Slices
-from lexor.inference.runner import HARD_MASK, Look, Runner, previous_logits
+from lexor.inference.runner import Look, Runner, hard_logits, previous_logits
 from lexor.inference.targets import Target
 from lexor.inference.views import Shape, Triple, triple
 
@@ -173,8 +173,8 @@ def follow(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: flo
             if target.previous is not None and not _clicked(target, piece):
                 # What nobody corrected stays: seen anew it would drift with every round.
                 where = view.footprint(shape)
-                last = torch.from_numpy(target.previous[where] == target.index) * 2.0 - 1
-                parts[target.index].append(_part(where, last * HARD_MASK, piece))
+                last = torch.from_numpy(target.previous[where] == target.index).float()
+                parts[target.index].append(_part(where, hard_logits(last), piece))
                 continue
             prompted = replace(target, box=prolonged(piece, length))
             looks.append(Look(view, prompted, previous_logits(target, view)))

@@ -62,12 +62,17 @@ class Look:
     previous: Tensor | None = None
 
 
+def hard_logits(share: Tensor) -> Tensor:
+    """Logits that stand for an answer which only a mask is known of; `share` of each voxel is inside, 0..1."""
+    return (share * 2 - 1) * HARD_MASK
+
+
 def previous_logits(target: Target, view: View) -> Tensor | None:
     """Logits (1, d, h, w) of a target's last answer as a view shows it, None where there was none."""
     if target.previous is None:
         return None
     mask = torch.from_numpy(target.previous == target.index)[None]
-    return (view.read(mask) * 2 - 1) * HARD_MASK
+    return hard_logits(view.read(mask))
 
 
 def prompts_of(looks: Sequence[Look], device: torch.device) -> WindowPrompts:

@@ -153,6 +153,12 @@ def load_weights(model: nn.Module, path: Path, *, architecture: str | None = Non
     model.load_state_dict(converted, strict=True, assign=any(t.is_meta for t in wanted.values()))
 
 
+def file_hash(path: Path) -> str:
+    """The sha256 of a file, as manifests and cards name it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def save_weights(
     model: nn.Module,
     path: Path,

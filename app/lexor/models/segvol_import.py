@@ -7,7 +7,6 @@ hub's `pytorch_model.bin`, {"model.<name>": tensor}. The paper's own training wr
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from lexor.models.checkpoints import (
     WeightsError,
     compare_tensors,
     count_parameters,
+    file_hash,
     save_weights,
 )
 from lexor.models.factory import ARCHITECTURES
@@ -85,7 +85,7 @@ def import_segvol(source: Path, path: Path) -> Import:
         "what": "SegVol as published: ViT-B encoder, box and point prompts; its text prompts are left out",
         "licence": f"{LICENCE}, that of BAAI-DCAI/SegVol; ask its authors for the terms of its training data",
         "parameters": count_parameters(model),
-        "imported_from": {"file": source.name, "sha256": _sha256(source), "layout": layout},
+        "imported_from": {"file": source.name, "sha256": file_hash(source), "layout": layout},
         "left_out": left_out,
         "scores": {},
     }
@@ -150,8 +150,3 @@ def _sift(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, i
         else:
             left_out[what] += 1
     return kept, {what: count for what, count in left_out.items() if count}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import yaml
 
-from lexor.models.checkpoints import ManifestEntry, load_weights, save_weights
+from lexor.models.checkpoints import ManifestEntry, file_hash, load_weights, save_weights
 from lexor.models.factory import create_model
 from lexor.training.config import TrainingConfig, TrainingError, load_config
 from lexor.training.pack import manifest_of
@@ -53,7 +53,7 @@ def export(
     load_weights(model, run / AVERAGE, architecture=config.model.name)
     training = describe_training(config, state, run, f"{path.stem}.json")
     if mean_with is not None:
-        training["mean_with"] = {"file": mean_with.name, "sha256": _sha256(mean_with), "share": share}
+        training["mean_with"] = {"file": mean_with.name, "sha256": file_hash(mean_with), "share": share}
         other = create_model(config.model.name, weights=None, seed=0)
         load_weights(other, mean_with, architecture=config.model.name)
         with torch.no_grad():
@@ -106,7 +106,7 @@ def describe_training(config: TrainingConfig, state: dict[str, Any], run: Path, 
         command += " --start START"
         if config.model.start_model is not None:
             command += f" --start-model {config.model.start_model}"
-        facts["start"] = {"file": Path(start).name, "sha256": _sha256(Path(start))}
+        facts["start"] = {"file": Path(start).name, "sha256": file_hash(Path(start))}
     facts |= {
         "command": command,
         "steps": state["step"],
@@ -114,10 +114,6 @@ def describe_training(config: TrainingConfig, state: dict[str, Any], run: Path, 
         "device_seconds": round(state["seconds"] * state["processes"]),
     }
     return facts | ({"last_loss": rows[-1]["loss"], "last_dice": rows[-1]["dice"]} if rows else {})
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _licences(paths: tuple[Path, ...]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lexor.inference.runner import HARD_MASK
+from lexor.inference.runner import hard_logits
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Segmenter
 from lexor.training.samples import error_click
@@ -51,6 +51,6 @@ def interact(
             prompts.z_mid,
             torch.cat([prompts.points, prompts.points.new_tensor(point)[:, None]], 1),
             torch.cat([prompts.labels, prompts.labels.new_tensor(label)[:, None]], 1),
-            (answer.float() * 2 - 1) * HARD_MASK,
+            hard_logits(answer.float()),
         )
     return prompts

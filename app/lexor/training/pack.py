@@ -8,7 +8,6 @@ size asks for it, the lowest bits of voxels are zero too: they hold noise, and n
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import lzma
@@ -24,6 +23,7 @@ from scipy import ndimage
 
 from lexor._npz import MAX_ARRAY_BYTES
 from lexor.case import CaseError
+from lexor.models.checkpoints import file_hash
 from lexor.training.config import TrainingError
 from lexor.training.samples import Subject
 from lexor.training.subjects import Entry, Targets, as_subject, list_files, read_subject
@@ -117,12 +117,6 @@ def manifest_of(paths: Iterable[Path]) -> dict[str, str]:
         else:
             hashes |= {file.stem: file_hash(file) for file in list_files(path)}
     return dict(sorted(hashes.items()))
-
-
-def file_hash(path: Path) -> str:
-    """The sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reach(labels: np.ndarray) -> np.ndarray:
