@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from lexor.case import Box, Case, write_case
-from lexor.training.config import TrainingError, load_config
-from lexor.training.leave_out import leave_out_scores
+from lexor.evaluation.boxes import METHODS, MODEL, Row
+from lexor.training.config import BudgetConfig, TrainingConfig, TrainingError, load_config
+from lexor.training.leave_out import LeftOut, leave_out_scores
 
 
-def test_every_turn_scores_what_it_did_not_see(tmp_path: Path) -> None:
+@pytest.fixture
+def config(tmp_path: Path) -> TrainingConfig:
+    """A run of one step on three cases of three sources."""
     data = tmp_path / "data"
     data.mkdir()
     labels = (sum((g - 12 + 4 * (a == 0)) ** 2 for a, g in enumerate(np.indices((16, 32, 32)))) <= 25).astype(
@@ -18,7 +21,7 @@ def test_every_turn_scores_what_it_did_not_see(tmp_path: Path) -> None:
     for name in ("CT_alpha_0", "CT_beta_0", "MR_gamma_0"):
         case = Case(name, 60 + 100 * labels, (2.0, 1.0, 1.0), (box,))
         write_case(data / f"{name}.npz", case, labels=labels)
-    config = load_config(
+    return load_config(
         "smoke",
         {
             "model.window": [8, 16, 16],
@@ -28,6 +31,9 @@ def test_every_turn_scores_what_it_did_not_see(tmp_path: Path) -> None:
             "budget.steps": 1,
         },
     )
+
+
+def test_every_turn_scores_what_it_did_not_see(config: TrainingConfig, tmp_path: Path) -> None:
     turns = [["CT_alpha"], ["CT_beta", "MR_gamma"]]
     found = list(leave_out_scores(config, tmp_path / "runs", turns, device="cpu"))
     assert [turn.sources for turn in found] == [("CT_alpha",), ("CT_beta", "MR_gamma")]
@@ -40,3 +46,22 @@ def test_every_turn_scores_what_it_did_not_see(tmp_path: Path) -> None:
     assert used.data.leave_out == ("CT_beta", "MR_gamma")
     with pytest.raises(TrainingError, match=r"data.paths: no case of CT_delta"):
         list(leave_out_scores(config, tmp_path / "runs", [["CT_delta"]], device="cpu"))
+
+
+def test_a_turn_goes_on_for_as_long_as_its_score_rises(
+    config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter((0.5, 0.6, 0.6, 0.9))
+    monkeypatch.setattr(LeftOut, "score", property(lambda _: next(scores)))
+    budgets = [BudgetConfig(steps=steps) for steps in (1, 2, 3, 4)]
+    found = list(leave_out_scores(config, tmp_path / "runs", [["CT_alpha"]], budgets, device="cpu"))
+    assert [turn.steps for turn in found] == [1, 2, 3], "the third gained nothing"
+
+
+def test_the_score_is_the_mean_over_modalities() -> None:
+    def row(modality: str, dice: float) -> Row:
+        scores = dict.fromkeys(METHODS, 0.0) | {MODEL: dice}
+        return Row("case", modality, "source", 1, 9, (), scores, scores)
+
+    rows = [row("CT", 0.2), row("CT", 0.4), row("MR", 0.9)]
+    assert LeftOut((), 1, 1.0, rows).score == pytest.approx(0.6)

@@ -80,24 +80,39 @@ def leave_out(
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/leave-out"),
     device: Annotated[Device, typer.Option(help="auto: the GPU where there is one.")] = Device.AUTO,
     devices: Annotated[int | None, typer.Option(min=1, help="Training processes, one a device.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Budget of each run.")] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write a row per label.")] = None,
+    minutes: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=0.01,
+            help="Budget of each run; repeatable: it goes on to the next for as long as its score rises.",
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write a row per label, of each turn's last length.")
+    ] = None,
 ) -> None:
     """Score on unseen sources: train without some in turn, each time score on them."""
     from lexor.case import CaseError
-    from lexor.evaluation.tables import tables_of, write_rows
-    from lexor.training.config import TrainingError, load_config
+    from lexor.evaluation.tables import modality_table, tables_of, write_rows
+    from lexor.training.config import BudgetConfig, TrainingError, load_config
     from lexor.training.leave_out import leave_out_scores
 
-    given: dict[str, Any] = {"budget.minutes": minutes, "devices": devices}
-    given = {key: value for key, value in given.items() if value is not None}
-    rows = []
+    given: dict[str, Any] = {"data.paths": [str(path) for path in data]}
+    if devices is not None:
+        given["devices"] = devices
+    last = {}
     try:
-        settings = load_config(config, given | {"data.paths": [str(path) for path in data]})
+        settings = load_config(config, given)
         turns = [turn.split(",") for turn in sources]
-        for turn in leave_out_scores(settings, out, turns, device=device.value):
-            rows += turn.rows
-            typer.echo(f"{', '.join(turn.sources)}: {len(turn.rows)} labels")
+        budgets = [BudgetConfig(minutes=length) for length in sorted(minutes or [])]
+        for found in leave_out_scores(settings, out, turns, budgets, device=device.value):
+            last[found.sources] = found.rows
+            typer.echo(
+                f"{', '.join(found.sources)}: {len(found.rows)} labels, {found.steps} steps, "
+                f"{found.minutes:.1f} minutes, DSC {found.score:.3f} (macro over modalities)"
+            )
+            typer.echo(f"\n{modality_table(found.rows)}\n")
+        rows = [row for found in last.values() for row in found]
         if csv is not None:
             write_rows(csv, rows)
     except (TrainingError, CaseError, ValueError, OSError, ImportError) as problem:
