@@ -4,6 +4,7 @@ import torch
 
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding, Masks, Segmenter
+from lexor.training import interaction
 from lexor.training.interaction import interact
 
 
@@ -44,3 +45,30 @@ def test_each_round_clicks_the_largest_error_of_the_last_answer() -> None:
     assert all(float(target[(0, 0, *point)]) == 1 for point in points)
     assert set(after.previous.unique().tolist()) == {-4, 4}
     assert after.boxes.equal(prompts.boxes)
+
+
+def test_a_prompt_without_a_box_is_looked_at_with_the_box_of_its_last_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = torch.zeros(2, 1, 8, 16, 16)
+    target[:, 0, 2:7, 5:12, 4:13] = 1
+    prompts = WindowPrompts.build(
+        boxes=[None, (1, 2, 3, 7, 12, 13)], points=[[(4, 8, 8)]] * 2, labels=[[1]] * 2
+    )
+    looks = dict.fromkeys(("box and click", "box alone", "click alone"), 0)
+    for seed in range(40):
+        after = interact(Spheres(), torch.zeros_like(target), target, prompts, 1, np.random.default_rng(seed))
+        assert after.previous is not None
+        assert after.boxes[1].tolist() == [1, 2, 3, 7, 12, 13], "a given box stays"
+        boxed, clicked = bool(after.has_box[0]), after.labels[0, -1] == 1
+        if boxed:
+            assert after.boxes[0].tolist() == [3, 7, 7, 6, 10, 10], "of the cube that was answered"
+            assert after.z_mid[0] == 4
+        peak = 4 if clicked else 3
+        assert float(after.previous[0].max()) == peak, "a mask where it was clicked, else the logits"
+        looks["box and click" if boxed and clicked else "box alone" if boxed else "click alone"] += 1
+        assert after.labels[1, -1] == 1
+    assert min(looks.values()) > 4
+    monkeypatch.setattr(interaction, "CLOSER", 0.0)
+    after = interact(Spheres(), torch.zeros_like(target), target, prompts, 3, np.random.default_rng(0))
+    assert after.has_box.tolist() == [False, True]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lexor.case import Box
 from lexor.inference.runner import hard_logits
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Segmenter
 from lexor.training.samples import error_click
+
+# Inference looks closer at what it found without a box, with the box that it measures on that
+# (`inference.clicking`). So does a round, with this probability, and of those so many come without a new click.
+CLOSER = 0.5
+UNCLICKED = 0.5
 
 
 @torch.no_grad()
@@ -33,24 +39,38 @@ def interact(
         rng: breaks ties between equally deep voxels.
 
     Returns:
-        The prompts with the clicks added, `previous` being the last answer as the evaluator hands it back: a mask.
+        The prompts with the clicks added, `previous` being the last answer as the evaluator hands it back, a mask;
+        of a closer look without a click, the logits. Prompts without a box may have one measured on that answer.
     """
     truth = (target[:, 0] > 0.5).cpu().numpy()
     index = torch.arange(len(prompts), device=image.device)
+    unboxed = (~prompts.has_box).tolist()
     encoding = model.encode(image)
     for _ in range(rounds):
-        answer = model.masks(encoding, index, prompts).logits > 0
-        clicks = [
-            error_click(mask, wanted, rng)
-            for mask, wanted in zip(answer[:, 0].cpu().numpy(), truth, strict=True)
-        ]
-        point = [(0.0, 0.0, 0.0) if click is None else click[0] for click in clicks]
-        label = [-1 if click is None else click[1] for click in clicks]
+        logits = model.masks(encoding, index, prompts).logits.float()
+        masks = (logits[:, 0] > 0).cpu().numpy()
+        previous = hard_logits((logits > 0).float())
+        boxes, z_mid = prompts.boxes.clone(), prompts.z_mid.clone()
+        point, label = [(0.0, 0.0, 0.0)] * len(prompts), [-1] * len(prompts)
+        for i, (mask, wanted) in enumerate(zip(masks, truth, strict=True)):
+            closer = unboxed[i] and mask.any() and rng.random() < CLOSER
+            if unboxed[i]:
+                boxes[i], z_mid[i] = _measured(mask, boxes) if closer else (torch.nan, 0.0)
+            if closer and rng.random() < UNCLICKED:
+                previous[i] = logits[i]
+            elif (click := error_click(mask, wanted, rng)) is not None:
+                point[i], label[i] = click
         prompts = WindowPrompts(
-            prompts.boxes,
-            prompts.z_mid,
+            boxes,
+            z_mid,
             torch.cat([prompts.points, prompts.points.new_tensor(point)[:, None]], 1),
             torch.cat([prompts.labels, prompts.labels.new_tensor(label)[:, None]], 1),
-            hard_logits(answer.float()),
+            previous,
         )
     return prompts
+
+
+def _measured(mask: Bool[np.ndarray, "d h w"], like: Tensor) -> tuple[Tensor, float]:
+    """The box of an answer as the challenge would measure it, (6,), and its z_mid."""
+    box = Box.measured(mask)
+    return like.new_tensor([*box.lower, *box.upper]), float(box.z_mid)
