@@ -13,6 +13,7 @@ from lexor.inference.clicking import (
     BOXES,
     box_around,
     centrality,
+    clicked_parts,
     measured_box,
     plausibility,
     search,
@@ -102,6 +103,23 @@ def test_a_click_on_what_is_kept_explains_nothing() -> None:
     smaller = mask & (np.arange(48) < 28)
     assert plausibility(clicks, WHOLE, smaller, mask)[1] > 0.4
     assert plausibility(clicks, WHOLE, mask) == (1, 1), "without a last answer"
+
+
+def test_foreground_clicks_are_counted_by_the_part_they_are_in() -> None:
+    two = ball(4, (12, 10, 10)) | ball(4, (12, 30, 30))
+    points = ((12, 10, 10), (12, 11, 11), (12, 30, 30), (12, 20, 20), (12, 40, 40))
+
+    def parts(*wanted: bool | None) -> int:
+        said = [(point, want) for point, want in zip(points, wanted, strict=False) if want is not None]
+        return clicked_parts(Clicks(tuple(p for p, _ in said), tuple(w for _, w in said)), WHOLE, two)
+
+    assert parts(True, True) == 1
+    assert parts(True, True, True) == 2
+    assert parts(True, None, True, True, True) == 4, "what is outside of the mask is in no part of it"
+    assert parts(True, None, False, False) == 1, "background has no part"
+    assert parts(None, None, None, False) == 1
+    half = View((0.0, 0.0, 0.0), (24.0, 48.0, 48.0), (12, 24, 24))
+    assert clicked_parts(Clicks(points[:3], (True,) * 3), half, two[::2, ::2, ::2]) == 2
 
 
 class Boxed(Segmenter):

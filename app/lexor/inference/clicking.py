@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import cc3d
 import numpy as np
 import torch
 from jaxtyping import Bool
@@ -33,6 +34,8 @@ MOST_SECOND = 3
 # exponents of factors of the overlap that the model expects. Chosen on data/train: after the first click on 33 labels
 # the DSC is .562; views alone, by the expected overlap alone, give .529, and the best of all candidates .693.
 FIRST, LAST, STABLE = 0.7, 1.0, 0.25
+# Another factor is one over the number of parts of the mask that hold the foreground clicks, for a target is most
+# often in one piece. On 41 labels of data/train the fifth click then leads to a DSC of .743, not .728.
 # A factor where it all began with a guessed box: of such masks the model expects too much.
 GUESSED = 0.9
 # No factor is below this.
@@ -168,8 +171,10 @@ def _candidates(
     """What each look at a target finds; `last` is its last answer, (1, D, H, W), if there is one."""
     for look, logits, quality in runner.masks(volume, looks):
         before = None if last is None else look.view.read(last)[0].numpy() > 0.5
-        fits = plausibility(look.target.clicks, look.view, logits[0].numpy() > 0, before)
+        mask = logits[0].numpy() > 0
+        fits = plausibility(look.target.clicks, look.view, mask, before)
         score = quality * max(LEAST, fits[0]) ** FIRST * max(LEAST, fits[1]) ** LAST
+        score /= clicked_parts(look.target.clicks, look.view, mask)
         yield Candidate(look, logits, score)
 
 
@@ -197,6 +202,22 @@ def plausibility(
         mended = bool(mask[place]) == clicks.foreground[-1]
         last = centrality(mask != before, place, view.step) if mended else 0.0
     return first, last
+
+
+def clicked_parts(clicks: Clicks, view: View, mask: Bool[np.ndarray, "d h w"]) -> int:
+    """In how many 26-connected parts of a mask foreground clicks are, at least 1; one outside of it is its own.
+
+    Args:
+        clicks: at least one.
+        view: through which the mask is seen.
+        mask: in the view's window.
+    """
+    parts = cc3d.connected_components(np.ascontiguousarray(mask).view(np.uint8), connectivity=26)
+    places = {
+        _voxel(view, point) for point, wanted in zip(clicks.points, clicks.foreground, strict=True) if wanted
+    }
+    held = {int(parts[place]) for place in places} - {0}
+    return max(1, len(held) + sum(not mask[place] for place in places))
 
 
 def centrality(part: Bool[np.ndarray, "d h w"], place: tuple[int, int, int], step: Triple) -> float:
