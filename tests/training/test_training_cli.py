@@ -44,6 +44,10 @@ def test_train_goes_on_and_packs(tmp_path: Path, data: Path) -> None:
     )
     assert exported.exit_code == 0, exported.output
     assert "net-00001-of-00003.safetensors: " in exported.output
+    command = ["export", str(tmp_path / "run"), str(weights), "--licence", "MIT", "--share", "0.3"]
+    refused = runner.invoke(app, command)
+    assert refused.exit_code == 2
+    assert refused.output == "error: --share: of what? give --mean-with, the other weights of the mean\n"
     joined = runner.invoke(app, ["join", f"{weights}.index.json", str(tmp_path / "net.safetensors")])
     assert joined.exit_code == 0, joined.output
     assert (tmp_path / "net.safetensors").stat().st_size == weights.stat().st_size

@@ -169,7 +169,9 @@ def export(
     mean_with: Annotated[
         Path | None, typer.Option(help="Write the mean with these weights of the same model.")
     ] = None,
-    share: Annotated[float, typer.Option(min=0, max=1, help="Of those weights in the mean.")] = 0.5,
+    share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of those weights in the mean; 0.5 where left out.")
+    ] = None,
     shard_mb: Annotated[
         float | None, typer.Option(help="Write shards of at most so many MB beside it, too.")
     ] = None,
@@ -180,8 +182,12 @@ def export(
     from lexor.training.config import TrainingError
     from lexor.training.export import export as write
 
+    if share is not None and mean_with is None:
+        raise failure(ValueError("--share: of what? give --mean-with, the other weights of the mean"))
     try:
-        entry = write(run, weights, licence=licence, mean_with=mean_with, share=share)
+        entry = write(
+            run, weights, licence=licence, mean_with=mean_with, share=0.5 if share is None else share
+        )
         shards = split_weights(weights, weights.parent, int(shard_mb * 1e6)) if shard_mb else []
     except (TrainingError, WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None
