@@ -182,12 +182,8 @@ def export(
     from lexor.training.config import TrainingError
     from lexor.training.export import export as write
 
-    if share is not None and mean_with is None:
-        raise failure(ValueError("--share: of what? give --mean-with, the other weights of the mean"))
     try:
-        entry = write(
-            run, weights, licence=licence, mean_with=mean_with, share=0.5 if share is None else share
-        )
+        entry = write(run, weights, licence=licence, mean_with=mean_with, share=share)
         shards = split_weights(weights, weights.parent, int(shard_mb * 1e6)) if shard_mb else []
     except (TrainingError, WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None

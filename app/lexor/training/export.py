@@ -29,7 +29,7 @@ def export(
     *,
     licence: str,
     mean_with: Path | None = None,
-    share: float = 0.5,
+    share: float | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> ManifestEntry:
     """Writes a run's averaged weights, with their card and their entry in the folder's manifest.
@@ -40,19 +40,23 @@ def export(
         licence: of the weights, SPDX identifier; the most demanding of the data's.
         mean_with: weights of the same model, such as those the run started from; a mean of both is written, which
             forgets less of what these knew.
-        share: of `mean_with` in that mean.
+        share: of `mean_with` in that mean; half where left out.
         dtype: on disk.
 
     Raises:
         TrainingError: the folder is not a finished or interrupted run, or its data have moved.
         WeightsError: the weights cannot be written so.
+        ValueError: a share without `mean_with`.
     """
+    if share is not None and mean_with is None:
+        raise ValueError("--share: of what? give --mean-with, the other weights of the mean")
     config = load_config(run / "config.yaml")
     state = read_state(run / LAST)["progress"]
     model = create_model(config.model.name, weights=None, seed=0)
     load_weights(model, run / AVERAGE, architecture=config.model.name)
     training = describe_training(config, state, run, f"{path.stem}.json")
     if mean_with is not None:
+        share = 0.5 if share is None else share
         training["mean_with"] = {"file": mean_with.name, "sha256": file_hash(mean_with), "share": share}
         other = create_model(config.model.name, weights=None, seed=0)
         load_weights(other, mean_with, architecture=config.model.name)

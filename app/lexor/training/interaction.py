@@ -48,8 +48,8 @@ def interact(
     encoding = model.encode(image)
     for _ in range(rounds):
         logits = model.masks(encoding, index, prompts).logits.float()
-        masks = (logits[:, 0] > 0).cpu().numpy()
-        previous = hard_logits((logits > 0).float())
+        answer = logits > 0
+        masks, previous = answer[:, 0].cpu().numpy(), hard_logits(answer.float())
         boxes, z_mid = prompts.boxes.clone(), prompts.z_mid.clone()
         point, label = [(0.0, 0.0, 0.0)] * len(prompts), [-1] * len(prompts)
         for i, (mask, wanted) in enumerate(zip(masks, truth, strict=True)):
