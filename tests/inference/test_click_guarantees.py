@@ -158,6 +158,21 @@ def test_a_click_leaves_the_other_classes_alone(predictor: Predictor, label: int
         assert not (((before == other) != (after == other)) & far).any(), f"class {other}"
 
 
+# Only the object-centric family searches for what has no box.
+@pytest.mark.parametrize("predictor", ["bundled", "object"], indirect=True)
+def test_without_boxes_a_class_that_nobody_corrects_stays_as_it_was(predictor: Predictor) -> None:
+    """All its clicks are as they say in the last answer; another class's new click is in the midst of it."""
+    of_1 = Clicks(((10, 16, 16), (10, 16, 31)), (True, True))
+    of_2 = Clicks(((10, 17, 30), (1, 1, 1)), (True, False))
+    previous = np.where(truth() == 1, 1, np.where(truth() == 2, 2, 0)).astype(np.uint8)
+    labels = predictor.predict(scene((), of_1, of_2, previous=previous))
+    assert labels[10, 16, 31] == 1
+    alone = predictor.predict(scene((), Clicks(of_1.points[:1], of_1.foreground[:1]), of_2, previous=previous))
+    np.testing.assert_array_equal(alone, previous)
+    taken = (previous == 2) & (labels != 2)
+    np.testing.assert_array_equal(labels[taken], 1)
+
+
 def test_a_click_changes_more_than_its_own_voxel(predictor: Predictor) -> None:
     """Half of the ball was missed: a click on the missed half brings more of it than was there without."""
     half = np.where((truth() == 1) & (np.arange(48) > 16), 0, truth()).astype(np.uint8)

@@ -1,11 +1,15 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lexor.case import Box, Case, Clicks
-from lexor.inference.targets import AutomaticBox, resolve_targets
+from lexor.inference.runner import Look, prompts_of
+from lexor.inference.targets import AutomaticBox, Claims, resolve_targets
+from lexor.inference.views import View
 
 
 def test_a_box_is_its_own_region(ball_case: Case) -> None:
@@ -35,6 +39,28 @@ def test_a_mask_alone_and_clicks_alone(ball_case: Case) -> None:
     assert (first.source, second.source) == ("clicks", "previous")
     assert first.previous is None
     assert (second.lower, second.upper) == ((8, 20, 20), (10, 25, 22))
+
+
+def test_what_one_class_is_clicked_on_is_not_in_the_others(ball_case: Case) -> None:
+    """A voxel that both were clicked on says nothing; a background click of another class neither."""
+    first = Clicks(((1, 2, 3), (4, 4, 4), (9, 9, 9)), (True, False, True))
+    second = Clicks(((5, 6, 7), (9, 9, 9)), (True, True))
+    case = replace(ball_case, boxes=(), clicks=(first, second), previous=None)
+    targets, _ = resolve_targets(case)
+    whole = View((0.0, 0.0, 0.0), (24.0, 48.0, 48.0), (8, 16, 16))
+    (one, other) = (prompts_of([Look(whole, target)], torch.device("cpu")) for target in targets)
+    assert one.labels.tolist() == [[1, 0, 1, 0]]
+    assert other.labels.tolist() == [[1, 1, 0]]
+    torch.testing.assert_close(one.points[0, 3], whole.points_to_window(torch.tensor([5.0, 6, 7])))
+    torch.testing.assert_close(other.points[0, 2], whole.points_to_window(torch.tensor([1.0, 2, 3])))
+
+
+@pytest.mark.parametrize(("lower", "shown"), [(2.4, True), (2.5, True), (2.6, False)])
+def test_only_what_a_view_shows_of_the_others_clicks_is_told(lower: float, shown: bool) -> None:
+    claims = Claims.of([Clicks(), Clicks(((0, 2, 3),), (True,))])
+    view = View((0.0, lower, 0.0), (4.0, 8.0, 9.0), (4, 4, 4))
+    assert claims.by_others(1, Clicks(), view) == ([(0, 2, 3)] if shown else [])
+    assert claims.by_others(2, Clicks(), view) == []
 
 
 @given(

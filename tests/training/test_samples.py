@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -136,6 +138,26 @@ def test_long_targets_are_shown_in_pieces_prompted_along_their_track() -> None:
     assert np.mean(inside) > 0.8
     never = [make_sample(subject, 0, WINDOW, Mix(0, 0, 0, 0, 0), np.random.default_rng(s)) for s in range(5)]
     assert max(float(s.box[3] - s.box[0]) for s in never if s is not None) <= WINDOW[0]
+
+
+def test_other_targets_are_clicked_as_background() -> None:
+    """Nested, and beside it: in the others, not in the target; whichever axis stands for z."""
+    inner, beside = ball(centre=(9, 20, 20), radius=3), ball(centre=(9, 20, 33), radius=4)
+    outer = ball(centre=(9, 20, 20), radius=8)
+    image = np.where(outer | beside, 200, 50).astype(np.uint8)
+    mix = Mix(zoom_in=0, clicks=1, no_box=0.5, others=1)
+    more = 0
+    for seed in range(40):
+        subject = Subject(image, [outer & ~inner, inner, beside])
+        sample = make_sample(subject, 0, WINDOW, mix, np.random.default_rng(seed))
+        alone = make_sample(subject, 0, WINDOW, replace(mix, others=0), np.random.default_rng(seed))
+        assert sample is not None
+        assert alone is not None
+        more += len(sample.points) - len(alone.points)
+        for point, label in zip(sample.points, sample.labels, strict=True):
+            z, y, x = (round(c) for c in point)
+            assert label or float(sample.target[0, z, y, x]) <= 0.5 or point in alone.points
+    assert more > 80
 
 
 def test_a_doubtful_box_is_scored_by_what_it_meets() -> None:

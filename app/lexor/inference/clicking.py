@@ -22,7 +22,7 @@ from torch import Tensor
 from lexor.case import Box, Clicks
 from lexor.inference.framing import click_views, frame
 from lexor.inference.merging import Answer
-from lexor.inference.runner import Look, Runner, previous_logits
+from lexor.inference.runner import Look, Runner, hard_logits, previous_logits
 from lexor.inference.targets import Target
 from lexor.inference.views import Shape, Triple, View, triple
 
@@ -81,8 +81,25 @@ def search(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: flo
         ratio: slice distance over pixel size.
     """
     shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
+    answers = {}
     # One after the other: the looks at one fill a batch, and those of all would fill the memory.
-    return {target.index: _best(runner, volume, target, ratio).answer(shape) for target in targets}
+    for target in targets:
+        kept = _kept(target, shape)
+        answers[target.index] = kept or _best(runner, volume, target, ratio).answer(shape)
+    return answers
+
+
+def _kept(target: Target, shape: Shape) -> Answer | None:
+    """The last answer, if it is as every click says: then nobody has corrected it, and it stays."""
+    if target.previous is None:
+        return None
+    wanted = dict(zip(target.clicks.points, target.clicks.foreground, strict=True))
+    if any((target.previous[point] == target.index) != inside for point, inside in wanted.items()):
+        return None
+    view = View(target.lower, target.upper, (1, 1, 1))
+    where = view.footprint(shape)
+    mask = torch.from_numpy(target.previous[where] == target.index)
+    return Answer(where, hard_logits(mask.float()), shape, (1.0, 1.0, 1.0))
 
 
 def _best(runner: Runner, volume: Tensor, target: Target, ratio: float) -> Candidate:

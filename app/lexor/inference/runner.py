@@ -20,6 +20,8 @@ log = logging.getLogger("lexor")
 # Logits of a hard mask: sure inside, sure outside, undecided on its surface.
 HARD_MASK = 4.0
 
+OTHERS = True
+
 _Cache = tuple[View, Encoding] | None
 
 
@@ -87,9 +89,12 @@ def prompts_of(looks: Sequence[Look], device: torch.device) -> WindowPrompts:
             corners = torch.tensor([box.lower, box.upper], dtype=torch.float32)
             boxes[-1] = look.view.edges_to_window(corners).flatten().tolist()
             z_mid[-1] = float(look.view.points_to_window(torch.tensor([float(box.z_mid), 0.0, 0.0]))[0])
-        positions = torch.tensor(clicks.points, dtype=torch.float32).reshape(-1, 3)
+        # A click of another class says of this one: not here.
+        claims = look.target.claims if OTHERS else None
+        others = [] if claims is None else claims.by_others(look.target.index, clicks, look.view)
+        positions = torch.tensor([*clicks.points, *others], dtype=torch.float32).reshape(-1, 3)
         points.append(look.view.points_to_window(positions).tolist())
-        labels.append([int(foreground) for foreground in clicks.foreground])
+        labels.append([int(foreground) for foreground in clicks.foreground] + [0] * len(others))
     previous = None
     if any(look.previous is not None for look in looks):
         shape = looks[0].view.shape

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Int
 from scipy import ndimage
 
+from lexor._geometry import Voxel
 from lexor.case import Box, Case, Clicks
-from lexor.inference.views import Triple, triple
+from lexor.inference.views import Triple, View, triple
 from lexor.prompting import auto_prompt
 
 Source = Literal["box", "clicks", "previous", "automatic"]
@@ -38,6 +40,38 @@ class AutomaticBox:
 Finder = Callable[[int], list[AutomaticBox]]
 
 
+@dataclass(frozen=True, eq=False)
+class Claims:
+    """The foreground clicks of all classes of a case: what one class was clicked on is not in the others.
+
+    Attributes:
+        points: (n, 3) voxels.
+        classes: (n,) the class of each.
+    """
+
+    points: Int[np.ndarray, "n 3"]
+    classes: Int[np.ndarray, " n"]
+
+    @classmethod
+    def of(cls, clicks: Sequence[Clicks]) -> Claims:
+        """Those of the clicks of classes 1, 2, ..."""
+        claims = [
+            (index, *point)
+            for index, own in enumerate(clicks, start=1)
+            for point, foreground in zip(own.points, own.foreground, strict=True)
+            if foreground
+        ]
+        found = np.array(claims, dtype=np.int64).reshape(-1, 4)
+        return cls(found[:, 1:], found[:, 0])
+
+    def by_others(self, index: int, own: Clicks, view: View) -> list[Voxel]:
+        """Voxels whose middle a view shows and that other classes were clicked on, but this one was not."""
+        middle = self.points + 0.5
+        shown = ((middle >= view.lower) & (middle < view.upper)).all(1) & (self.classes != index)
+        found = [(z, y, x) for z, y, x in self.points[shown].tolist()]
+        return [point for point in found if point not in own.points]
+
+
 @dataclass(frozen=True)
 class Target:
     """One class to segment.
@@ -50,6 +84,7 @@ class Target:
         lower, upper: the region to look around, in voxel edges.
         source: what located it.
         found: its automatic box, None where it has none.
+        claims: of all classes of its case; None where it was given a box.
     """
 
     index: int
@@ -60,6 +95,7 @@ class Target:
     upper: Triple
     source: Source
     found: AutomaticBox | None = None
+    claims: Claims | None = None
 
     @property
     def exact_z(self) -> bool:
@@ -123,6 +159,7 @@ def resolve_targets(
     if prompt != "given" or case.n_classes == 0:
         return [box_target(i, found) for i, found in enumerate(automatic(top), start=1)], []
     extents = _extents(case)
+    claims = Claims.of(case.clicks)
     targets: list[Target] = []
     missing: list[int] = []
     for index in range(1, case.n_classes + 1):
@@ -142,7 +179,9 @@ def resolve_targets(
         else:
             missing.append(index)
             source, lower, upper = "automatic", (0.0, 0.0, 0.0), triple(case.volume.shape)
-        targets.append(Target(index, box, clicks, previous, lower, upper, source))
+        # Who has a box is not changed by clicks on others; who has none takes every hint of its size.
+        known = claims if box is None else None
+        targets.append(Target(index, box, clicks, previous, lower, upper, source, claims=known))
     warnings = []
     if missing:
         boxes = automatic(len(missing))

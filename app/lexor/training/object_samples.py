@@ -22,6 +22,10 @@ LONG = 1.8
 # Without a box this share of views is of any size between these factors of a box's view: so inference tries them.
 ANY_SIZE_SHARE = 0.45
 ANY_SIZE = (0.4, 6.0)
+# Orders of the axes in which another one than z runs from slice to slice.
+OTHER_AXES = ((1, 0, 2), (2, 1, 0))
+# Clicks on so many other targets at most, and so many on each.
+MOST_OTHERS, OTHERS_CLICKS = 4, 3
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Mix:
     # Boxes as an automatic prompt proposes them: beside the target, too large, or over nothing at all. From these
     # only the quality of an answer is learnt; the masks are learnt from boxes as the challenge gives them.
     doubtful: float = 0.0
+    # Of the samples with clicks, how many have those on other targets too: they are not in this one.
+    others: float = 0.5
 
 
 def challenge_box(
@@ -73,9 +79,10 @@ def make_sample(
     if mix.doubtful and rng.random() < mix.doubtful:
         return _doubtful(subject, target, window, rng)
     image, mask, ratio = subject.image, subject.targets[target], subject.ratio
+    axes = (0, 1, 2)
     if rng.random() < mix.other_axes:
-        image, mask = _reoriented(image, mask, rng)
-        ratio = 1.0
+        axes, ratio = OTHER_AXES[rng.integers(len(OTHER_AXES))], 1.0
+    image, mask = image.transpose(axes), mask.transpose(axes)
     # Synthetic volumes stand for larger ones: the loosening law depends on the size of the slice.
     scale = rng.uniform(1, 2.5) if subject.group == "synthetic" else 1.0
     plane = (mask.shape[1] * scale, mask.shape[2] * scale)
@@ -125,16 +132,12 @@ def make_sample(
     )
     if clicks:
         _add_clicks(sample, inside, boxed, rng)
+        if rng.random() < mix.others:
+            others = [other.transpose(axes) for i, other in enumerate(subject.targets) if i != target]
+            _click_others(sample, others, view, inside, rng)
     if not boxed:
         sample.box = torch.full((6,), float("nan"))
     return flipped(sample, window, rng)
-
-
-def _reoriented(
-    image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    axes = [(1, 0, 2), (2, 1, 0)][rng.integers(2)]
-    return image.transpose(axes), mask.transpose(axes)
 
 
 def _piece(mask: np.ndarray, box: Box, ratio: float, rng: np.random.Generator) -> tuple[Box, Box]:
@@ -214,6 +217,23 @@ def _add_clicks(sample: Sample, truth: np.ndarray, boxed: bool, rng: np.random.G
         # A model mends what is near its click.
         distance = sum(((grid[a] - point[a]) / (truth.shape[a] * 0.15)) ** 2 for a in range(3))
         answer = np.where(distance < rng.uniform(0.3, 2), truth, answer)
+
+
+def _click_others(
+    sample: Sample, others: Sequence[np.ndarray], view: View, inside: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Clicks on some of the other targets in view, as background: in the middle of what is seen, and anywhere."""
+    for i in rng.permutation(len(others))[:MOST_OTHERS]:
+        other = torch.from_numpy(np.ascontiguousarray(others[i]))[None]
+        part = (view.read(other)[0].numpy() > 0.5) & ~inside
+        middle = error_click(np.zeros_like(part), part, rng)
+        if middle is None:
+            continue
+        anywhere = np.argwhere(part)
+        more = rng.integers(len(anywhere), size=rng.integers(OTHERS_CLICKS))
+        for z, y, x in [middle[0], *anywhere[more].tolist()]:
+            sample.points.append((float(z), float(y), float(x)))
+            sample.labels.append(0)
 
 
 def _hidden(mask: np.ndarray, answer: Tensor, view: View) -> float:
