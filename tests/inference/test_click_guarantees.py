@@ -167,7 +167,9 @@ def test_without_boxes_a_class_that_nobody_corrects_stays_as_it_was(predictor: P
     previous = np.where(truth() == 1, 1, np.where(truth() == 2, 2, 0)).astype(np.uint8)
     labels = predictor.predict(scene((), of_1, of_2, previous=previous))
     assert labels[10, 16, 31] == 1
-    alone = predictor.predict(scene((), Clicks(of_1.points[:1], of_1.foreground[:1]), of_2, previous=previous))
+    alone = predictor.predict(
+        scene((), Clicks(of_1.points[:1], of_1.foreground[:1]), of_2, previous=previous)
+    )
     np.testing.assert_array_equal(alone, previous)
     taken = (previous == 2) & (labels != 2)
     np.testing.assert_array_equal(labels[taken], 1)
