@@ -20,8 +20,6 @@ log = logging.getLogger("lexor")
 # Logits of a hard mask: sure inside, sure outside, undecided on its surface.
 HARD_MASK = 4.0
 
-OTHERS = True
-
 _Cache = tuple[View, Encoding] | None
 
 
@@ -90,7 +88,7 @@ def prompts_of(looks: Sequence[Look], device: torch.device) -> WindowPrompts:
             boxes[-1] = look.view.edges_to_window(corners).flatten().tolist()
             z_mid[-1] = float(look.view.points_to_window(torch.tensor([float(box.z_mid), 0.0, 0.0]))[0])
         # A click of another class says of this one: not here.
-        claims = look.target.claims if OTHERS else None
+        claims = look.target.claims
         others = [] if claims is None else claims.by_others(look.target.index, clicks, look.view)
         positions = torch.tensor([*clicks.points, *others], dtype=torch.float32).reshape(-1, 3)
         points.append(look.view.points_to_window(positions).tolist())

@@ -44,7 +44,7 @@ class Mix:
     # only the quality of an answer is learnt; the masks are learnt from boxes as the challenge gives them.
     doubtful: float = 0.0
     # Of the samples with clicks, how many have those on other targets too: they are not in this one.
-    others: float = 0.5
+    others: float = 0.0
 
 
 def challenge_box(
@@ -132,7 +132,7 @@ def make_sample(
     )
     if clicks:
         _add_clicks(sample, inside, boxed, rng)
-        if rng.random() < mix.others:
+        if mix.others and rng.random() < mix.others:
             others = [other.transpose(axes) for i, other in enumerate(subject.targets) if i != target]
             _click_others(sample, others, view, inside, rng)
     if not boxed:
