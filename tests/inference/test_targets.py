@@ -55,6 +55,16 @@ def test_what_one_class_is_clicked_on_is_not_in_the_others(ball_case: Case) -> N
     torch.testing.assert_close(other.points[0, 2], whole.points_to_window(torch.tensor([1.0, 2, 3])))
 
 
+def test_who_has_a_box_or_no_clicks_hears_nothing_of_clicks_on_others(ball_case: Case) -> None:
+    click = Clicks(((1, 2, 3),), (True,))
+    previous = np.zeros(ball_case.volume.shape, np.uint8)
+    previous[8:10, 20:25, 20:22] = 2
+    case = replace(ball_case, boxes=(), clicks=(click, Clicks()), previous=previous)
+    boxed = replace(case, boxes=(*ball_case.boxes, None), clicks=(click, click), previous=None)
+    assert [t.claims is None for t in resolve_targets(case)[0]] == [False, True]
+    assert [t.claims is None for t in resolve_targets(boxed)[0]] == [True, False]
+
+
 @pytest.mark.parametrize(("lower", "shown"), [(2.4, True), (2.5, True), (2.6, False)])
 def test_only_what_a_view_shows_of_the_others_clicks_is_told(lower: float, shown: bool) -> None:
     claims = Claims.of([Clicks(), Clicks(((0, 2, 3),), (True,))])

@@ -96,10 +96,9 @@ def _kept(target: Target, shape: Shape) -> Answer | None:
     wanted = dict(zip(target.clicks.points, target.clicks.foreground, strict=True))
     if any((target.previous[point] == target.index) != inside for point, inside in wanted.items()):
         return None
-    view = View(target.lower, target.upper, (1, 1, 1))
-    where = view.footprint(shape)
-    mask = torch.from_numpy(target.previous[where] == target.index)
-    return Answer(where, hard_logits(mask.float()), shape, (1.0, 1.0, 1.0))
+    z, y, x = (slice(int(low), int(high)) for low, high in zip(target.lower, target.upper, strict=True))
+    mask = torch.from_numpy(target.previous[z, y, x] == target.index)
+    return Answer((z, y, x), hard_logits(mask.float()), shape, (1.0, 1.0, 1.0))
 
 
 def _best(runner: Runner, volume: Tensor, target: Target, ratio: float) -> Candidate:

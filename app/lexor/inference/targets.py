@@ -84,7 +84,7 @@ class Target:
         lower, upper: the region to look around, in voxel edges.
         source: what located it.
         found: its automatic box, None where it has none.
-        claims: of all classes of its case; None where it was given a box.
+        claims: of all classes of its case; None where it has a box, or no clicks.
     """
 
     index: int
@@ -179,8 +179,9 @@ def resolve_targets(
         else:
             missing.append(index)
             source, lower, upper = "automatic", (0.0, 0.0, 0.0), triple(case.volume.shape)
-        # Who has a box is not changed by clicks on others; who has none takes every hint of its size.
-        known = claims if box is None else None
+        # Clicks on others do not change who has a box, or nothing but an answer; what is searched for by its clicks
+        # takes every hint of its size.
+        known = claims if box is None and clicks.points else None
         targets.append(Target(index, box, clicks, previous, lower, upper, source, claims=known))
     warnings = []
     if missing:
