@@ -47,7 +47,7 @@ def test_a_runs_weights_say_how_they_were_made(tmp_path: Path, data: Path) -> No
     assert (training["steps"], training["samples"], training["seed"]) == (2, 8, 0)
     again = path.with_suffix(".json")
     assert load_config(again, {"data.paths": [data]}) == config, "the card retrains its file"
-    assert training["command"] == "lexor train weights/mobilenet3d.json --out NEW --data FOLDER_OR_PACK"
+    assert training["command"] == "lexor retrain weights/mobilenet3d.json --data FOLDER_OR_PACK"
     assert str(tmp_path) not in again.read_text("utf-8"), "a card names no place on a machine"
 
 

@@ -98,7 +98,7 @@ def read_manifest(folder: Path) -> dict[str, ManifestEntry]:
         WeightsError: it is no JSON object of entries as above.
     """
     entries = {}
-    for name, value in _read_json(folder / MANIFEST).items():
+    for name, value in read_json(folder / MANIFEST).items():
         try:
             entry = ManifestEntry(**value)
         except TypeError as problem:
@@ -120,7 +120,7 @@ def read_manifest(folder: Path) -> dict[str, ManifestEntry]:
 def read_card(weights: Path) -> dict[str, Any]:
     """The card of a weights file, empty where the manifest names none."""
     entry = read_manifest(weights.parent).get(weights.name)
-    return {} if entry is None or entry.card is None else _read_json(weights.parent / entry.card)
+    return {} if entry is None or entry.card is None else read_json(weights.parent / entry.card)
 
 
 def load_weights(model: nn.Module, path: Path, *, architecture: str | None = None) -> None:
@@ -334,7 +334,7 @@ def _names(names: list[str]) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + rest
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, empty where there is no such file."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:

@@ -240,8 +240,23 @@ def load_config(source: str | Path, overrides: Mapping[str, Any] | None = None) 
     if path.suffix == ".json" and isinstance(values, dict):
         values = values.get("training")
         values = values.get("config") if isinstance(values, dict) else None
+    return parse_config(values, str(source), overrides)
+
+
+def parse_config(values: Any, source: str, overrides: Mapping[str, Any] | None = None) -> TrainingConfig:
+    """The configuration that plain values make.
+
+    Args:
+        values: a mapping of sections, as YAML or JSON gives it.
+        source: where they come from, for the errors.
+        overrides: as `load_config` takes them.
+
+    Raises:
+        TrainingError: no mapping, or a key or value is not what it should be.
+    """
     if not isinstance(values, dict):
         raise TrainingError(f"{source}: holds {type(values).__name__}, not a mapping; give key: value lines")
+    values = dict(values)
     for dotted, value in (overrides or {}).items():
         *parents, key = dotted.split(".")
         section = values

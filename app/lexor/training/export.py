@@ -12,9 +12,9 @@ from typing import Any
 import torch
 import yaml
 
-from lexor.models.checkpoints import ManifestEntry, file_hash, load_weights, save_weights
+from lexor.models.checkpoints import ManifestEntry, file_hash, load_weights, read_card, save_weights
 from lexor.models.factory import create_model
-from lexor.training.config import TrainingConfig, TrainingError, load_config
+from lexor.training.config import DataConfig, TrainingConfig, TrainingError, load_config
 from lexor.training.pack import manifest_of
 from lexor.training.records import LOG, read_log
 from lexor.training.state import AVERAGE, LAST, read_state
@@ -75,8 +75,6 @@ def export(
 def describe_data(config: TrainingConfig) -> dict[str, Any]:
     """The cases that were used, by source, with licences where the data's manifest.csv names them, and hashes."""
     names = [entry.name for entry in Subjects(config.data).entries]
-    hashes = manifest_of(config.data.paths)
-    used = {name: hashes[name] for name in names}
     licences: dict[str, Counter[str]] = {}
     known = _licences(config.data.paths)
     for name in names:
@@ -87,37 +85,46 @@ def describe_data(config: TrainingConfig) -> dict[str, Any]:
             for source, counts in sorted(licences.items())
             for licence, count in sorted(counts.items())
         ],
-        "sha256": hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest(),
+        "sha256": data_hash(config.data),
         "sha256_of": "json.dumps({case: sha256 of its file}, sort_keys=True) of the cases used",
         "synthetic": f"lexor.training.synthetic, {1 - config.mix.real if names else 1:.0%} of the samples",
     }
 
 
+def data_hash(data: DataConfig) -> str:
+    """One sha256 of all cases that are used, by name and content."""
+    hashes = manifest_of(data.paths)
+    used = {entry.name: hashes[entry.name] for entry in Subjects(data).entries}
+    return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
+
+
 def describe_training(config: TrainingConfig, state: dict[str, Any], run: Path, card: str) -> dict[str, Any]:
     """How to make the weights again, and what it took.
 
-    Where the data lie and which file the run started from are left to the command: they differ by machine.
+    Where the data lie is left to the command: it differs by machine. How the weights that the run started from were
+    made is told in "before", as far as their own card tells it.
     """
     rows = read_log(run / LOG)
     values = yaml.safe_load(config.dump())
     values["data"].pop("paths")
     start = values["model"].pop("start")
-    command = f"lexor train weights/{card} --out NEW"
-    facts: dict[str, Any] = {"config": values, "seed": config.seed}
+    command = f"lexor retrain weights/{card}"
     if config.data.paths:
         command += " --data FOLDER_OR_PACK"
+    facts: dict[str, Any] = {"config": values, "seed": config.seed, "command": command}
+    before = {}
     if start is not None:
-        command += " --start START"
-        if config.model.start_model is not None:
-            command += f" --start-model {config.model.start_model}"
         facts["start"] = {"file": Path(start).name, "sha256": file_hash(Path(start))}
+        before = dict(read_card(Path(start)).get("training", {}))
+        before.pop("command", None)
     facts |= {
-        "command": command,
         "steps": state["step"],
         "samples": state["samples"],
         "device_seconds": round(state["seconds"] * state["processes"]),
     }
-    return facts | ({"last_loss": rows[-1]["loss"], "last_dice": rows[-1]["dice"]} if rows else {})
+    if rows:
+        facts |= {"last_loss": rows[-1]["loss"], "last_dice": rows[-1]["dice"]}
+    return {**facts, "before": before} if before else facts
 
 
 def _licences(paths: tuple[Path, ...]) -> dict[str, str]:

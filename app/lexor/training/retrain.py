@@ -1,0 +1,108 @@
+"""Weights made again from their card: every run that it tells of, the oldest first, each from the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lexor.models.checkpoints import ManifestEntry, read_json
+from lexor.training.config import TrainingConfig, TrainingError, parse_config
+from lexor.training.export import data_hash, export
+from lexor.training.loop import train
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of a card.
+
+    Attributes:
+        config: as it ran, with the steps that it took as its budget: minutes are another length on another machine.
+        share: of the weights it started from, in the mean with its own that was kept; 0: its own alone.
+    """
+
+    config: TrainingConfig
+    share: float
+
+
+def read_stages(card: Path, data: Sequence[Path]) -> list[Stage]:
+    """The runs of a weights' card, oldest first.
+
+    Args:
+        card: a JSON object; its "training" is of the last run, each run's "before" of the one it started from.
+        data: folders of the cases, or packed files; a card names none.
+
+    Raises:
+        TrainingError: a run without what it takes to run it again, or none at all.
+        WeightsError: the card cannot be read.
+    """
+    told = read_json(card).get("training")
+    found: list[Stage] = []
+    while told is not None:
+        place = f"{card}: " + "training" + ".before" * len(found)
+        if not isinstance(told, dict) or not isinstance(told.get("config"), dict):
+            raise TrainingError(f"{place}: holds no config; this run cannot be made again from the card")
+        overrides = {
+            "data.paths": [str(path) for path in data],
+            "budget": {"steps": told.get("steps")},
+        }
+        mean = told.get("mean_with") or {}
+        found.append(Stage(parse_config(told["config"], place, overrides), float(mean.get("share", 0))))
+        if "start" in told and "before" not in told:
+            raise TrainingError(f"{place}: started from weights of which the card tells nothing")
+        told = told.get("before")
+    if not found:
+        raise TrainingError(f"{card}: tells of no training; give the card of trained weights")
+    return found[::-1]
+
+
+def retrain(
+    card: Path, data: Sequence[Path], out: Path, *, device: str = "auto", devices: int | None = None
+) -> tuple[Path, ManifestEntry]:
+    """Runs a card's runs again, in OUT/1, OUT/2 and so on. What is there already is not run again.
+
+    Args:
+        card: of the weights, like weights/mobilenet3d.json.
+        data: folders of the cases that it names, or packed files.
+        out: folder of the runs.
+        device: as `train` takes it.
+        devices: training processes, in place of the card's; the samples then are others.
+
+    Returns:
+        The weights file, in the last run's folder, and its manifest entry.
+
+    Raises:
+        TrainingError, WeightsError: as `read_stages` and `train`.
+    """
+    stages = read_stages(card, data)
+    weights: Path | None = None
+    for number, stage in enumerate(stages, 1):
+        folder = out / str(number)
+        config = stage.config
+        changes: dict[str, Any] = {"model": config.model.model_copy(update={"start": weights})}
+        if devices is not None:
+            changes["devices"] = devices
+        config = config.model_copy(update=changes)
+        state = train(config, folder, resume=True, device=device)
+        if state.step < (config.budget.steps or 0):
+            raise TrainingError(
+                f"{folder}: stopped at step {state.step}; the same command goes on from there"
+            )
+        start, weights = weights, folder / f"{config.model.name}.safetensors"
+        entry = export(
+            folder,
+            weights,
+            licence=str(read_json(card).get("licence", "")),
+            mean_with=start if stage.share else None,
+            share=stage.share or None,
+        )
+    assert weights is not None
+    return weights, entry
+
+
+def data_differ(card: Path, data: Sequence[Path]) -> bool:
+    """Whether the cases are not those the card's weights were trained on, by their hashes."""
+    told = read_json(card).get("data")
+    used = data_hash(read_stages(card, data)[-1].config.data)
+    return not isinstance(told, dict) or told.get("sha256") != used
