@@ -92,3 +92,15 @@ def test_reading_then_writing_a_smooth_volume_returns_it() -> None:
 def test_the_footprint_holds_voxels_whose_centres_are_inside() -> None:
     view = View((0.6, 0.5, -3.0), (3.4, 3.5, 99.0), (2, 2, 2))
     assert view.footprint((10, 10, 10)) == (slice(1, 3), slice(0, 3), slice(0, 10))
+
+
+@given(st.tuples(*[st.floats(0.4, 3)] * 3), st.tuples(*[st.integers(0, 3)] * 3), st.integers(1, 3))
+def test_a_part_of_a_view_shows_the_same_voxels(
+    step: tuple[float, float, float], low: tuple[int, int, int], size: int
+) -> None:
+    view = View((1.0, 2.0, 0.5), (1.0 + 6 * step[0], 2.0 + 6 * step[1], 0.5 + 6 * step[2]), (6, 6, 6))
+    part = view.part(low, (low[0] + size, low[1] + size, low[2] + size))
+    assert part.step == pytest.approx(view.step)
+    volume = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 24, 24, 24))).float()
+    inside = (slice(None), *(slice(start, start + size) for start in low))
+    torch.testing.assert_close(part.read(volume), view.read(volume)[inside], atol=1e-4, rtol=1e-4)

@@ -1,10 +1,11 @@
 """The search for a target that only clicks point at: nobody has told its size.
 
-It is looked at in several sizes, and with boxes of several sizes around its first click. The most promising masks are
-looked at once more, each with the box that the challenge would have measured on it: what a model knows best is a
-box. Kept is the mask that promises most and explains the clicks best. A click of the challenge is the innermost voxel
-of the largest error; so the first one lies in the middle of the target, and the last one in the middle of what the
-last answer had wrong. That tells the size when the last answer was far too small or too large.
+It is looked at in several sizes, and with boxes of several sizes around its first click. The most promising masks
+are looked at once more, each with the box that the challenge would have measured on it: what a model knows best is
+a box. The best of these are looked at a third time. A mask counts by what it promises and how well it explains the
+clicks; the answer is what all of them agree on, after one more look at that. A click of the challenge is the
+innermost voxel of the largest error; so the first one lies in the middle of the target, and the last one in the
+middle of what the last answer had wrong. That tells the size when the last answer was far too small or too large.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from lexor.case import Box, Clicks
+from lexor.inference.agreement import agree
 from lexor.inference.framing import click_views, frame
 from lexor.inference.merging import Answer
 from lexor.inference.runner import Look, Runner, hard_logits, previous_logits
@@ -28,8 +30,9 @@ from lexor.inference.views import Shape, Triple, View, triple
 
 # Half sizes in pixels of the boxes that are tried around the first click, the middle of most targets.
 BOXES = (3, 6, 11, 19, 34, 60)
-# Of the first looks so many with a guessed box and so many without have a second one, and that at the last answer.
-MOST_SECOND = 3
+# Of the first looks so many with a guessed box and so many without have a second one, and that at the last answer; of
+# the second looks so many have a third.
+MOST_SECOND, MOST_THIRD = 3, 3
 # How much it counts that a mask explains the first and the last click, and that the second look finds as much, as
 # exponents of factors of the overlap that the model expects. Chosen on data/train: after the first click on 33 labels
 # the DSC is .562; views alone, by the expected overlap alone, give .529, and the best of all candidates .693.
@@ -38,6 +41,9 @@ FIRST, LAST, STABLE = 0.7, 1.0, 0.25
 GUESSED = 0.9
 # No factor is below this.
 LEAST = 0.02
+# A mask counts by this power of its score. Chosen with `agreement.AGREED` on 52 labels of data/train, where agreeing
+# brings the DSC after five clicks from .784, that of the best score alone, to .802.
+WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ def search(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: flo
     # One after the other: the looks at one fill a batch, and those of all would fill the memory.
     for target in targets:
         kept = _kept(target, shape)
-        answers[target.index] = kept or _best(runner, volume, target, ratio).answer(shape)
+        answers[target.index] = kept or _found(runner, volume, target, ratio)
     return answers
 
 
@@ -101,25 +107,44 @@ def _kept(target: Target, shape: Shape) -> Answer | None:
     return Answer((z, y, x), hard_logits(mask.float()), shape, (1.0, 1.0, 1.0))
 
 
-def _best(runner: Runner, volume: Tensor, target: Target, ratio: float) -> Candidate:
-    """Of the second looks at a target the one with the best score; of the first, where none finds anything."""
+def _found(runner: Runner, volume: Tensor, target: Target, ratio: float) -> Answer:
+    """What the later looks at a target agree on; the best of the first, where those find nothing."""
     shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
-    looks = _first_looks(target, shape, runner.window, ratio)
     last = None if target.previous is None else torch.from_numpy(target.previous == target.index)[None]
-    first = sorted(_candidates(runner, volume, looks, last), key=lambda c: -c.score)
-    best: Candidate | None = None
-    promising, closer = [], []
-    for candidate in _most_promising(first):
-        look = _closer(candidate, shape, runner.window, ratio)
-        if look is not None:
-            promising.append(candidate)
-            closer.append(look)
-    for before, after in zip(promising, _candidates(runner, volume, closer, last), strict=True):
-        likeness = min(before.size, after.size) / max(before.size, after.size)
-        score = after.score * max(LEAST, likeness) ** STABLE * (GUESSED if before.guessed else 1)
-        if best is None or score > best.score:
-            best = replace(after, score=score)
-    return best or first[0]
+
+    def look(looks: Sequence[Look]) -> list[Candidate]:
+        return list(_candidates(runner, volume, looks, last))
+
+    def look_again(candidates: Sequence[Candidate]) -> list[Candidate]:
+        closer = [(c, _closer(target, c.answer(shape), runner.window, ratio)) for c in candidates]
+        seen = [(c, again) for c, again in closer if again is not None]
+        after = look([again for _, again in seen])
+        return _best_first([_trusted(a, before) for a, (before, _) in zip(after, seen, strict=True)])
+
+    first = _best_first(look(_first_looks(target, shape, runner.window, ratio)))
+    second = look_again(_most_promising(first))
+    if not second:
+        return first[0].answer(shape)
+    found = second + look_again(second[:MOST_THIRD])
+    closing = _closer(target, _agreed(found, shape), runner.window, ratio)
+    return _agreed(found + look([] if closing is None else [closing]), shape)
+
+
+def _best_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda candidate: -candidate.score)
+
+
+def _trusted(candidate: Candidate, before: Candidate) -> Candidate:
+    """A closer look, which counts for less if it found another size than the look before, or that was a guess."""
+    likeness = min(before.size, candidate.size) / max(before.size, candidate.size)
+    score = candidate.score * max(LEAST, likeness) ** STABLE * (GUESSED if before.guessed else 1)
+    return replace(candidate, score=score)
+
+
+def _agreed(candidates: Sequence[Candidate], shape: Shape) -> Answer:
+    """What candidates agree on, the more promising ones counting for more."""
+    masks = [(candidate.look.view, candidate.logits) for candidate in candidates]
+    return agree(masks, [candidate.score**WEIGHT for candidate in candidates], shape)
 
 
 def _most_promising(first: Sequence[Candidate]) -> list[Candidate]:
@@ -166,17 +191,15 @@ def measured_box(answer: Answer) -> Box:
     return Box((z, y, x), (z_end, y_end, x_end), start[0] + box.z_mid)
 
 
-def _closer(candidate: Candidate, shape: Shape, window: Shape, ratio: float) -> Look | None:
-    """The second look at a mask: framed by it and the clicks, prompted with its box. None where it is empty."""
-    answer = candidate.answer(shape)
-    found = answer.extent()
+def _closer(target: Target, mask: Answer, window: Shape, ratio: float) -> Look | None:
+    """A closer look at a mask: framed by it and the clicks, prompted with its box. None where it is empty."""
+    found = mask.extent()
     if found is None:
         return None
-    target = replace(candidate.look.target, box=measured_box(answer))
     points = np.array(target.clicks.points, dtype=float)
     low, high = np.minimum(found[0], points.min(0)), np.maximum(found[1], points.max(0) + 1)
-    view = frame((low[0], low[1], low[2]), (high[0], high[1], high[2]), shape, window, ratio)
-    return Look(view, target, answer.read(view))
+    view = frame((low[0], low[1], low[2]), (high[0], high[1], high[2]), mask.shape, window, ratio)
+    return Look(view, replace(target, box=measured_box(mask)), mask.read(view))
 
 
 def _candidates(

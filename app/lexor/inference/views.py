@@ -82,6 +82,15 @@ class View:
         z, y, x = ((u - low) / n for low, u, n in zip(self.lower, self.upper, self.shape, strict=True))
         return z, y, x
 
+    def part(self, lower: Shape, upper: Shape) -> View:
+        """The window's voxels [lower, upper) as a view."""
+        low, high = (
+            triple([a + t * edge for a, t, edge in zip(self.lower, self.step, edges, strict=True)])
+            for edges in (lower, upper)
+        )
+        z, y, x = (u - a for a, u in zip(lower, upper, strict=True))
+        return View(low, high, (z, y, x))
+
     def read(self, volume: Tensor) -> Float[Tensor, "C d h w"]:
         """The window's samples of a (C, D, H, W) volume."""
         return resample(volume, self.lower, self.upper, self.shape)

@@ -1,0 +1,60 @@
+"""What several masks of one target, each seen through a view of its own, agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lexor.inference.merging import Answer
+from lexor.inference.views import Shape, View
+
+# A voxel is in the target if it is with this probability. The Dice of a doubtful mask is best a little below a half.
+AGREED = 0.45
+# A window's voxels below this logit count as outside everywhere: only the rest is written to the volume.
+LEAST_LOGIT = -4.0
+
+
+def agree(masks: Sequence[tuple[View, Tensor]], weights: Sequence[float], shape: Shape) -> Answer:
+    """The mean of the masks' probabilities, as logits that are positive where it is above `AGREED`.
+
+    The masks stand for what the target may be, their weights for how likely each is; the voxels that are in it with
+    about an even chance or more are then the mask of highest expected Dice.
+
+    Args:
+        masks: at least one; the view and the logits (1, d, h, w) of its window.
+        weights: of each, not negative; one at least is positive.
+        shape: of the volume.
+    """
+    parts = [_cut(view, logits) for view, logits in masks]
+    places = [view.footprint(shape) for view, _ in parts]
+    where = tuple(
+        slice(min(place[axis].start for place in places), max(place[axis].stop for place in places))
+        for axis in range(3)
+    )
+    chance = torch.zeros([s.stop - s.start for s in where])
+    total = float(sum(weights))
+    for (view, logits), weight in zip(parts, weights, strict=True):
+        place, values = view.write(logits, shape)
+        here = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(place, where, strict=True))
+        chance[here] += torch.sigmoid(values[0]) * (weight / total)
+    heaviest, _ = masks[int(np.argmax(weights))]
+    logits = torch.logit(chance, eps=1e-4) - float(np.log(AGREED / (1 - AGREED)))
+    return Answer((where[0], where[1], where[2]), logits, shape, heaviest.step)
+
+
+def _cut(view: View, logits: Tensor) -> tuple[View, Tensor]:
+    """The part of a window around its mask; the window where there is none."""
+    hit = (logits[0] > LEAST_LOGIT).numpy()
+    if not hit.any():
+        return view, logits
+    low, high = [], []
+    for axis in range(3):
+        line = np.flatnonzero(hit.any(axis=tuple(a for a in range(3) if a != axis)))
+        # One more voxel on each side: between it and the last one inside, values are interpolated.
+        low.append(max(0, int(line[0]) - 1))
+        high.append(min(hit.shape[axis], int(line[-1]) + 2))
+    (z, y, x), (z_end, y_end, x_end) = low, high
+    return view.part((z, y, x), (z_end, y_end, x_end)), logits[:, z:z_end, y:y_end, x:x_end]
