@@ -41,6 +41,15 @@ def test_a_composition_leaves_targets_of_existing_tissues(compose: Composition) 
     assert found >= 4
 
 
+@pytest.mark.parametrize("compose", COMPOSITIONS, ids=lambda compose: compose.__name__)
+def test_a_composition_bears_a_field_that_shows_next_to_nothing(compose: Composition) -> None:
+    """Parts that are not in it have no tissue, and none is painted into them."""
+    for seed in range(12):
+        canvas = Canvas(Grid((1, 6, 6), (5.0, 1.0, 1.0)), np.random.default_rng(seed))
+        compose(canvas)
+        assert int(canvas.tissue.max()) < len(canvas.kinds)
+
+
 def test_painting_hides_what_was_there_and_keeps_within() -> None:
     canvas = Canvas(Grid((8, 8, 8)), np.random.default_rng(0))
     box = (slice(1, 7), slice(1, 7), slice(1, 7))

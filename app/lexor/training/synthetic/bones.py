@@ -60,7 +60,7 @@ def joint(c: Canvas) -> None:
     """Bones that meet, cartilage on their ends, a meniscus, fluid between."""
     g, rng = c.grid, c.rng
     around = c.fill(str(rng.choice(["muscle", "fat", "soft"])))
-    c.paint(ellipsoid(g, c.at(0, 0, 0), c.size(0.8, 0.5, 0.7), rng), "fluid", label=c.chance(0.4))
+    fluid = c.paint(ellipsoid(g, c.at(0, 0, 0), c.size(0.8, 0.5, 0.7), rng), "fluid", label=c.chance(0.4))
     for end in (-1, 1):
         place = c.at(0, end * c.u(0.5, 0.65), 0)
         where, u = local(g, place, c.size(0.9, 0.55, 0.65, 0.1), rng, 0.12, 0.2, reach=1.3)
@@ -76,7 +76,9 @@ def joint(c: Canvas) -> None:
         c.paint(
             horseshoe(g, c.at(0, 0, c.u(-0.3, 0.3)), np.maximum(c.size(0.3, 0.1, 0.3), 2.5), rng, 0.3), "disc"
         )
-    c.paint(plate(g, c.at(0, 0, c.u(-0.5, 0.5)), c.size(0.3, 0.3, 0.3), rng), "wall", (around, around + 1))
+    # Where the field of view leaves the fluid out, it has no tissue.
+    within = (around, fluid) if fluid else (around,)
+    c.paint(plate(g, c.at(0, 0, c.u(-0.5, 0.5)), c.size(0.3, 0.3, 0.3), rng), "wall", within)
 
 
 def tangle(c: Canvas, place: np.ndarray, radii: np.ndarray, within: tuple[int, ...]) -> None:
