@@ -79,6 +79,15 @@ def test_views_of_their_own_agree_as_their_answers_would(boxes, seed: int) -> No
     assert np.abs(found - chance).max() < 0.02
 
 
+def test_a_mask_between_the_centres_of_voxels_is_no_error() -> None:
+    """Small targets are seen enlarged: one window voxel, at the window's edge, may hold no voxel's centre."""
+    view = View((2.0, 2.0, 2.0), (5.0, 5.0, 5.0), (12, 12, 12))
+    for corner in (0, 11):
+        window = torch.full((1, 12, 12, 12), -9.0)
+        window[0, corner, corner, corner] = 9.0
+        assert not on_volume(agree([(view, window)], [1.0], SHAPE)).any()
+
+
 def test_a_mask_seen_as_empty_counts_as_one() -> None:
     masks = [(WHOLE, logits(block(3, 8))), (WHOLE, torch.full((1, *SHAPE), -9.0))]
     assert not on_volume(agree(masks, [1.0, 1.5], SHAPE)).any()

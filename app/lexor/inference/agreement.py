@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,10 +52,12 @@ def _cut(view: View, logits: Tensor) -> tuple[View, Tensor]:
     if not hit.any():
         return view, logits
     low, high = [], []
-    for axis in range(3):
+    for axis, step in enumerate(view.step):
         line = np.flatnonzero(hit.any(axis=tuple(a for a in range(3) if a != axis)))
-        # One more voxel on each side: between it and the last one inside, values are interpolated.
-        low.append(max(0, int(line[0]) - 1))
-        high.append(min(hit.shape[axis], int(line[-1]) + 2))
+        # One window voxel more on each side, since values between voxels are interpolated; and so many that the part
+        # holds the centre of a voxel of the volume, though it were at the window's edge.
+        more = 1 + math.ceil(1 / step)
+        low.append(max(0, int(line[0]) - more))
+        high.append(min(hit.shape[axis], int(line[-1]) + 1 + more))
     (z, y, x), (z_end, y_end, x_end) = low, high
     return view.part((z, y, x), (z_end, y_end, x_end)), logits[:, z:z_end, y:y_end, x:x_end]
