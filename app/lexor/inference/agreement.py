@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from lexor.inference.merging import Answer
@@ -51,13 +52,11 @@ def _cut(view: View, logits: Tensor) -> tuple[View, Tensor]:
     hit = (logits[0] > LEAST_LOGIT).numpy()
     if not hit.any():
         return view, logits
-    low, high = [], []
-    for axis, step in enumerate(view.step):
-        line = np.flatnonzero(hit.any(axis=tuple(a for a in range(3) if a != axis)))
-        # One window voxel more on each side, since values between voxels are interpolated; and so many that the part
-        # holds the centre of a voxel of the volume, though it were at the window's edge.
-        more = 1 + math.ceil(1 / step)
-        low.append(max(0, int(line[0]) - more))
-        high.append(min(hit.shape[axis], int(line[-1]) + 1 + more))
+    found = ndimage.find_objects(hit.view(np.uint8))[0]
+    # One window voxel more on each side, since values between voxels are interpolated; and so many that the part
+    # holds the centre of a voxel of the volume, though it were at the window's edge.
+    more = [1 + math.ceil(1 / step) for step in view.step]
+    low = [max(0, s.start - n) for s, n in zip(found, more, strict=True)]
+    high = [min(size, s.stop + n) for s, n, size in zip(found, more, hit.shape, strict=True)]
     (z, y, x), (z_end, y_end, x_end) = low, high
     return view.part((z, y, x), (z_end, y_end, x_end)), logits[:, z:z_end, y:y_end, x:x_end]

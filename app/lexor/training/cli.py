@@ -75,7 +75,9 @@ def retrain(
     data: Annotated[
         list[Path] | None, typer.Option(help="Folder of labelled .npz cases, or a packed file; repeatable.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/retrain"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the runs; runs/retrain/CARD if not given.")
+    ] = None,
     device: Annotated[Device, typer.Option(help="auto: the GPU where there is one.")] = Device.AUTO,
     devices: Annotated[
         int | None, typer.Option(min=1, help="Training processes, in place of the card's.")
@@ -87,6 +89,7 @@ def retrain(
     from lexor.training.retrain import data_differ
     from lexor.training.retrain import retrain as run
 
+    out = out or Path("runs") / "retrain" / card.stem
     try:
         if data_differ(card, data or []):
             typer.echo(f"warning: {card}: was trained on other cases than these: sha256 differs", err=True)

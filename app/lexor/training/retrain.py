@@ -76,6 +76,7 @@ def retrain(
         TrainingError, WeightsError: as `read_stages` and `train`.
     """
     stages = read_stages(card, data)
+    licence = str(read_json(card).get("licence", ""))
     weights: Path | None = None
     for number, stage in enumerate(stages, 1):
         folder = out / str(number)
@@ -93,7 +94,7 @@ def retrain(
         entry = export(
             folder,
             weights,
-            licence=str(read_json(card).get("licence", "")),
+            licence=licence,
             mean_with=start if stage.share else None,
             share=stage.share or None,
         )
