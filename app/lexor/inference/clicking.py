@@ -191,15 +191,23 @@ def measured_box(answer: Answer) -> Box:
     return Box((z, y, x), (z_end, y_end, x_end), start[0] + box.z_mid)
 
 
-def _closer(target: Target, mask: Answer, window: Shape, ratio: float) -> Look | None:
-    """A closer look at a mask: framed by it and the clicks, prompted with its box. None where it is empty."""
+def closer_view(clicks: Clicks, mask: Answer, window: Shape, ratio: float) -> tuple[View, Box] | None:
+    """The view of a mask and the clicks, and the box that prompts it there. None where the mask is empty."""
     found = mask.extent()
     if found is None:
         return None
-    points = np.array(target.clicks.points, dtype=float)
+    points = np.array(clicks.points, dtype=float)
     low, high = np.minimum(found[0], points.min(0)), np.maximum(found[1], points.max(0) + 1)
-    view = frame((low[0], low[1], low[2]), (high[0], high[1], high[2]), mask.shape, window, ratio)
-    return Look(view, replace(target, box=measured_box(mask)), mask.read(view))
+    return frame(triple(low), triple(high), mask.shape, window, ratio), measured_box(mask)
+
+
+def _closer(target: Target, mask: Answer, window: Shape, ratio: float) -> Look | None:
+    """A closer look at a mask. None where it is empty."""
+    closer = closer_view(target.clicks, mask, window, ratio)
+    if closer is None:
+        return None
+    view, box = closer
+    return Look(view, replace(target, box=box), mask.read(view))
 
 
 def _candidates(

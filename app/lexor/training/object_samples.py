@@ -14,9 +14,22 @@ from lexor.case import Box
 from lexor.inference.following import ELONGATION, elongation, piece_length, prolonged
 from lexor.inference.framing import Framing, frame, normalise
 from lexor.inference.views import Shape, View
-from lexor.training.samples import Sample, Subject, augment, degrade, error_click, flipped
+from lexor.training.samples import (
+    MAX_CLICKS,
+    Sample,
+    Subject,
+    augment,
+    box_edges,
+    box_middle,
+    click_others,
+    degrade,
+    error_click,
+    flipped,
+    hidden_part,
+    near_click,
+)
+from lexor.training.search_samples import make_search_sample
 
-MAX_CLICKS = 5
 # Targets so many times as long as wide are shown piecewise now and then, though they will not be followed.
 LONG = 1.8
 # Without a box this share of views is of any size between these factors of a box's view: so inference tries them.
@@ -24,8 +37,6 @@ ANY_SIZE_SHARE = 0.45
 ANY_SIZE = (0.4, 6.0)
 # Orders of the axes in which another one than z runs from slice to slice.
 OTHER_AXES = ((1, 0, 2), (2, 1, 0))
-# Clicks on so many other targets at most, and so many on each.
-MOST_OTHERS, OTHERS_CLICKS = 4, 3
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class Mix:
     doubtful: float = 0.0
     # Of the samples with clicks, how many have those on other targets too: they are not in this one.
     others: float = 0.0
+    # Looks of the search for a target that only clicks point at (`search_samples`).
+    searched: float = 0.0
 
 
 def challenge_box(
@@ -78,6 +91,8 @@ def make_sample(
     """One sample of a target, or None where the random view holds nothing to learn from."""
     if mix.doubtful and rng.random() < mix.doubtful:
         return _doubtful(subject, target, window, rng)
+    if mix.searched and rng.random() < mix.searched:
+        return make_search_sample(subject, target, window, mix.others, rng)
     image, mask, ratio = subject.image, subject.targets[target], subject.ratio
     axes = (0, 1, 2)
     if rng.random() < mix.other_axes:
@@ -125,16 +140,16 @@ def make_sample(
     sample = Sample(
         image=normalise(augment(view.read(tensor), rng)),
         target=answer,
-        box=view.edges_to_window(torch.tensor(np.stack([lower, upper]), dtype=torch.float32)).flatten(),
-        z_mid=view.points_to_window(torch.tensor([z_mid, 0.0, 0.0]))[0],
+        box=box_edges(view, lower, upper),
+        z_mid=box_middle(view, z_mid),
         previous=previous,
-        hidden=_hidden(mask, answer, view) if whole_seen else 0.0,
+        hidden=hidden_part(mask, answer, view) if whole_seen else 0.0,
     )
     if clicks:
         _add_clicks(sample, inside, boxed, rng)
         if mix.others and rng.random() < mix.others:
             others = [other.transpose(axes) for i, other in enumerate(subject.targets) if i != target]
-            _click_others(sample, others, view, inside, rng)
+            click_others(sample, others, view, inside, rng)
     if not boxed:
         sample.box = torch.full((6,), float("nan"))
     return flipped(sample, window, rng)
@@ -206,7 +221,6 @@ def _add_clicks(sample: Sample, truth: np.ndarray, boxed: bool, rng: np.random.G
         sample.previous = degrade(sample.target, rng)
     answer = (sample.previous[0] > 0).numpy() if bool(sample.previous.any()) else np.zeros_like(truth)
     count = int(rng.integers(1, MAX_CLICKS + 1)) if rng.random() < 0.65 else 1
-    grid = np.indices(truth.shape).astype(np.float32)
     for _ in range(count):
         click = error_click(answer, truth, rng)
         if click is None:
@@ -214,31 +228,7 @@ def _add_clicks(sample: Sample, truth: np.ndarray, boxed: bool, rng: np.random.G
         point, label = click
         sample.points.append(point)
         sample.labels.append(label)
-        # A model mends what is near its click.
-        distance = sum(((grid[a] - point[a]) / (truth.shape[a] * 0.15)) ** 2 for a in range(3))
-        answer = np.where(distance < rng.uniform(0.3, 2), truth, answer)
-
-
-def _click_others(
-    sample: Sample, others: Sequence[np.ndarray], view: View, inside: np.ndarray, rng: np.random.Generator
-) -> None:
-    """Clicks on some of the other targets in view, as background: in the middle of what is seen, and anywhere."""
-    for i in rng.permutation(len(others))[:MOST_OTHERS]:
-        other = torch.from_numpy(np.ascontiguousarray(others[i]))[None]
-        part = (view.read(other)[0].numpy() > 0.5) & ~inside
-        middle = error_click(np.zeros_like(part), part, rng)
-        if middle is None:
-            continue
-        anywhere = np.argwhere(part)
-        more = rng.integers(len(anywhere), size=rng.integers(OTHERS_CLICKS))
-        for z, y, x in [middle[0], *anywhere[more].tolist()]:
-            sample.points.append((float(z), float(y), float(x)))
-            sample.labels.append(0)
-
-
-def _hidden(mask: np.ndarray, answer: Tensor, view: View) -> float:
-    """The part of a mask that a view does not show, in voxels of its window."""
-    return max(0.0, float(np.count_nonzero(mask) / np.prod(view.step)) - float(answer.sum()))
+        answer = np.where(near_click(point, truth.shape, rng), truth, answer)
 
 
 def _doubtful(subject: Subject, target: int, window: Shape, rng: np.random.Generator) -> Sample:
@@ -254,13 +244,13 @@ def _doubtful(subject: Subject, target: int, window: Shape, rng: np.random.Gener
     answer, hidden = torch.zeros(1, *window), 0.0
     if met is not None:
         answer = view.read(torch.from_numpy(np.ascontiguousarray(met))[None]).clamp(0, 1)
-        hidden = _hidden(met, answer, view)
+        hidden = hidden_part(met, answer, view)
     look = view.read(torch.from_numpy(np.ascontiguousarray(image))[None])
     sample = Sample(
         image=normalise(augment(look, rng)),
         target=answer,
-        box=view.edges_to_window(torch.tensor(np.stack([lower, upper]), dtype=torch.float32)).flatten(),
-        z_mid=view.points_to_window(torch.tensor([box.z_mid, 0.0, 0.0]))[0],
+        box=box_edges(view, box.lower, box.upper),
+        z_mid=box_middle(view, box.z_mid),
         previous=torch.zeros(1, *window),
         hidden=hidden,
         learnt=False,

@@ -8,12 +8,18 @@ from dataclasses import dataclass, field
 import cc3d
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy import ndimage
 from torch import Tensor
 
-from lexor.inference.views import Shape
+from lexor.inference.views import Shape, View
 from lexor.models.prompts import WindowPrompts
 from lexor.training.synthetic import blur, smooth_noise
+
+# The most clicks that a target gets.
+MAX_CLICKS = 5
+# Clicks on so many other targets at most, and so many on each.
+MOST_OTHERS, OTHERS_CLICKS = 4, 3
 
 
 @dataclass
@@ -69,6 +75,17 @@ class Truth:
         return Truth(mask, hidden, learnt)
 
 
+def box_edges(view: View, lower: ArrayLike, upper: ArrayLike) -> Tensor:
+    """A box [lower, upper) of the volume in a view's window: (6,) z, y, x of both ends, in voxel edges."""
+    corners = np.array([lower, upper], dtype=np.float32)
+    return view.edges_to_window(torch.from_numpy(corners)).flatten()
+
+
+def box_middle(view: View, z_mid: float) -> Tensor:
+    """The middle slice of a box, a scalar, in a view's window."""
+    return view.points_to_window(torch.tensor([float(z_mid), 0.0, 0.0]))[0]
+
+
 def augment(window: Tensor, rng: np.random.Generator) -> Tensor:
     """Random look of a window (1, d, h, w) of values 0..255: contrast, noise, blur, bias, polarity."""
     x = window[0] / 255
@@ -122,6 +139,39 @@ def error_click(
     local = best[rng.integers(len(best))]
     z, y, x = (int(a) + s.start for a, s in zip(local, where, strict=True))
     return (float(z), float(y), float(x)), int(truth[z, y, x])
+
+
+def near_click(
+    point: tuple[float, float, float], shape: Sequence[int], rng: np.random.Generator
+) -> np.ndarray:
+    """Where in a window of that shape a model mends its answer after a click, (d, h, w) bool."""
+    distance = sum(
+        ((axis - at) / (size * 0.15)) ** 2
+        for axis, at, size in zip(np.indices(shape, dtype=np.float32), point, shape, strict=True)
+    )
+    return np.asarray(distance < rng.uniform(0.3, 2))
+
+
+def click_others(
+    sample: Sample, others: Sequence[np.ndarray], view: View, inside: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Clicks on some of the other targets in view, as background: in the middle of what is seen, and anywhere."""
+    for i in rng.permutation(len(others))[:MOST_OTHERS]:
+        other = torch.from_numpy(np.ascontiguousarray(others[i]))[None]
+        part = (view.read(other)[0].numpy() > 0.5) & ~inside
+        middle = error_click(np.zeros_like(part), part, rng)
+        if middle is None:
+            continue
+        anywhere = np.argwhere(part)
+        more = rng.integers(len(anywhere), size=rng.integers(OTHERS_CLICKS))
+        for z, y, x in [middle[0], *anywhere[more].tolist()]:
+            sample.points.append((float(z), float(y), float(x)))
+            sample.labels.append(0)
+
+
+def hidden_part(mask: np.ndarray, answer: Tensor, view: View) -> float:
+    """The part of a mask that a view does not show, in voxels of its window."""
+    return max(0.0, float(np.count_nonzero(mask) / np.prod(view.step)) - float(answer.sum()))
 
 
 def flipped(sample: Sample, window: Shape, rng: np.random.Generator) -> Sample:
