@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from lexor.models.checkpoints import file_hash, read_card
@@ -86,6 +87,25 @@ def test_a_card_without_a_run_is_an_error(tmp_path: Path, shipped: Path) -> None
         read_stages(card, [])
     with pytest.raises(TrainingError, match="tells of no training"):
         read_stages(tmp_path / "none.json", [])
+
+
+def test_a_mean_is_with_the_run_that_left_those_weights(tmp_path: Path) -> None:
+    """By their hash, which tells as well when a card does not know them."""
+    config = yaml.safe_load(load_config("smoke", {}).dump())
+    first = {"config": config, "steps": 5}
+    second = {"config": config, "steps": 6, "start": {"sha256": "a"}, "before": first}
+    third = {"config": config, "steps": 7, "start": {"sha256": "b"}, "before": second}
+    card = tmp_path / "card.json"
+    for sha256, index in (("a", 0), ("b", 1)):
+        told = third | {"mean_with": {"sha256": sha256, "share": 0.3}}
+        card.write_text(json.dumps({"training": told}), "utf-8")
+        stages = read_stages(card, [])
+        assert [stage.config.budget.steps for stage in stages] == [5, 6, 7]
+        assert [stage.mean_with for stage in stages] == [None, None, index]
+        assert stages[-1].share == 0.3
+    card.write_text(json.dumps({"training": third | {"mean_with": {"sha256": "c", "share": 0.3}}}), "utf-8")
+    with pytest.raises(TrainingError, match="card.json: training: a mean with weights of which the card"):
+        read_stages(card, [])
 
 
 def test_the_shipped_cards_can_be_retrained() -> None:

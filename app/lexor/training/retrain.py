@@ -19,11 +19,13 @@ class Stage:
 
     Attributes:
         config: as it ran, with the steps that it took as its budget: minutes are another length on another machine.
-        share: of the weights it started from, in the mean with its own that was kept; 0: its own alone.
+        mean_with: index of the earlier run whose weights were kept in a mean with its own; None: its own alone.
+        share: of these in that mean.
     """
 
     config: TrainingConfig
-    share: float
+    mean_with: int | None = None
+    share: float | None = None
 
 
 def read_stages(card: Path, data: Sequence[Path]) -> list[Stage]:
@@ -37,24 +39,35 @@ def read_stages(card: Path, data: Sequence[Path]) -> list[Stage]:
         TrainingError: a run without what it takes to run it again, or none at all.
         WeightsError: the card cannot be read.
     """
+    runs: list[tuple[str, dict[str, Any]]] = []
     told = read_json(card).get("training")
-    found: list[Stage] = []
     while told is not None:
-        place = f"{card}: " + "training" + ".before" * len(found)
+        place = f"{card}: " + "training" + ".before" * len(runs)
         if not isinstance(told, dict) or not isinstance(told.get("config"), dict):
             raise TrainingError(f"{place}: holds no config; this run cannot be made again from the card")
+        runs.insert(0, (place, told))
+        told = told.get("before")
+    if not runs:
+        raise TrainingError(f"{card}: tells of no training; give the card of trained weights")
+    stages: list[Stage] = []
+    # What each run but the last left: the next one started from it.
+    left: dict[str | None, int] = {}
+    for number, (place, told) in enumerate(runs):
+        start = told.get("start")
+        if start is not None and number == 0:
+            raise TrainingError(f"{place}: started from weights of which the card tells nothing")
+        if start is not None and "sha256" in start:
+            left[start["sha256"]] = number - 1
+        mean = told.get("mean_with") or {}
+        if mean and mean.get("sha256") not in left:
+            raise TrainingError(f"{place}: a mean with weights of which the card tells nothing")
         overrides = {
             "data.paths": [str(path) for path in data],
             "budget": {"steps": told.get("steps")},
         }
-        mean = told.get("mean_with") or {}
-        found.append(Stage(parse_config(told["config"], place, overrides), float(mean.get("share", 0))))
-        if "start" in told and "before" not in told:
-            raise TrainingError(f"{place}: started from weights of which the card tells nothing")
-        told = told.get("before")
-    if not found:
-        raise TrainingError(f"{card}: tells of no training; give the card of trained weights")
-    return found[::-1]
+        config = parse_config(told["config"], place, overrides)
+        stages.append(Stage(config, left.get(mean.get("sha256")), mean.get("share")))
+    return stages
 
 
 def retrain(
@@ -77,11 +90,12 @@ def retrain(
     """
     stages = read_stages(card, data)
     licence = str(read_json(card).get("licence", ""))
-    weights: Path | None = None
+    made: list[Path] = []
     for number, stage in enumerate(stages, 1):
         folder = out / str(number)
         config = stage.config
-        changes: dict[str, Any] = {"model": config.model.model_copy(update={"start": weights})}
+        start = made[-1] if made else None
+        changes: dict[str, Any] = {"model": config.model.model_copy(update={"start": start})}
         if devices is not None:
             changes["devices"] = devices
         config = config.model_copy(update=changes)
@@ -90,16 +104,10 @@ def retrain(
             raise TrainingError(
                 f"{folder}: stopped at step {state.step}; the same command goes on from there"
             )
-        start, weights = weights, folder / f"{config.model.name}.safetensors"
-        entry = export(
-            folder,
-            weights,
-            licence=licence,
-            mean_with=start if stage.share else None,
-            share=stage.share or None,
-        )
-    assert weights is not None
-    return weights, entry
+        made.append(folder / f"{config.model.name}.safetensors")
+        mean_with = None if stage.mean_with is None else made[stage.mean_with]
+        entry = export(folder, made[-1], licence=licence, mean_with=mean_with, share=stage.share)
+    return made[-1], entry
 
 
 def data_differ(card: Path, data: Sequence[Path]) -> bool:
