@@ -104,7 +104,7 @@ def test_a_mean_is_with_the_run_that_left_those_weights(tmp_path: Path) -> None:
         assert [stage.mean_with for stage in stages] == [None, None, index]
         assert stages[-1].share == 0.3
     card.write_text(json.dumps({"training": third | {"mean_with": {"sha256": "c", "share": 0.3}}}), "utf-8")
-    with pytest.raises(TrainingError, match="card.json: training: a mean with weights of which the card"):
+    with pytest.raises(TrainingError, match=r"card.json: training: a mean with weights of which the card"):
         read_stages(card, [])
 
 
