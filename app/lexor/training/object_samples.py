@@ -21,6 +21,7 @@ from lexor.training.samples import (
     augment,
     box_edges,
     box_middle,
+    channel,
     click_others,
     degrade,
     error_click,
@@ -122,8 +123,8 @@ def make_sample(
         seen_lower, seen_upper = np.array(piece.lower, float), np.array(piece.upper, float)
         lower, upper, z_mid = np.array(prompt.lower, float), np.array(prompt.upper, float), prompt.z_mid
         whole_seen = False
-    tensor = torch.from_numpy(np.ascontiguousarray(image))[None]
-    truth = torch.from_numpy(np.ascontiguousarray(mask))[None]
+    tensor = channel(image)
+    truth = channel(mask)
     volume_shape: Shape = (image.shape[0], image.shape[1], image.shape[2])
 
     view = frame(tuple(seen_lower), tuple(seen_upper), volume_shape, window, ratio, framing)
@@ -243,9 +244,9 @@ def _doubtful(subject: Subject, target: int, window: Shape, rng: np.random.Gener
     view = frame(tuple(lower), tuple(upper), shape, window, ratio)
     answer, hidden = torch.zeros(1, *window), 0.0
     if met is not None:
-        answer = view.read(torch.from_numpy(np.ascontiguousarray(met))[None]).clamp(0, 1)
+        answer = view.read(channel(met)).clamp(0, 1)
         hidden = hidden_part(met, answer, view)
-    look = view.read(torch.from_numpy(np.ascontiguousarray(image))[None])
+    look = view.read(channel(image))
     sample = Sample(
         image=normalise(augment(look, rng)),
         target=answer,

@@ -75,6 +75,11 @@ class Truth:
         return Truth(mask, hidden, learnt)
 
 
+def channel(volume: np.ndarray) -> Tensor:
+    """A volume or mask (D, H, W), however it lies in memory, as a tensor (1, D, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(volume))[None]
+
+
 def box_edges(view: View, lower: ArrayLike, upper: ArrayLike) -> Tensor:
     """A box [lower, upper) of the volume in a view's window: (6,) z, y, x of both ends, in voxel edges."""
     corners = np.array([lower, upper], dtype=np.float32)
@@ -145,11 +150,14 @@ def near_click(
     point: tuple[float, float, float], shape: Sequence[int], rng: np.random.Generator
 ) -> np.ndarray:
     """Where in a window of that shape a model mends its answer after a click, (d, h, w) bool."""
-    distance = sum(
-        ((axis - at) / (size * 0.15)) ** 2
-        for axis, at, size in zip(np.indices(shape, dtype=np.float32), point, shape, strict=True)
-    )
-    return np.asarray(distance < rng.uniform(0.3, 2))
+    reach = [size * 0.15 for size in shape]
+    return np.asarray(squared_radius(shape, point, reach) < rng.uniform(0.3, 2))
+
+
+def squared_radius(shape: Sequence[int], middle: Sequence[float], half: Sequence[float]) -> np.ndarray:
+    """Of each voxel of a window of that shape from `middle`, (d, h, w); 1 on the ellipsoid of semi-axes `half`."""
+    grid = np.indices(shape, dtype=np.float32)
+    return np.asarray(sum(((axis - at) / n) ** 2 for axis, at, n in zip(grid, middle, half, strict=True)))
 
 
 def click_others(
@@ -157,7 +165,7 @@ def click_others(
 ) -> None:
     """Clicks on some of the other targets in view, as background: in the middle of what is seen, and anywhere."""
     for i in rng.permutation(len(others))[:MOST_OTHERS]:
-        other = torch.from_numpy(np.ascontiguousarray(others[i]))[None]
+        other = channel(others[i])
         part = (view.read(other)[0].numpy() > 0.5) & ~inside
         middle = error_click(np.zeros_like(part), part, rng)
         if middle is None:

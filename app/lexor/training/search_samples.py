@@ -23,12 +23,14 @@ from lexor.training.samples import (
     augment,
     box_edges,
     box_middle,
+    channel,
     click_others,
     degrade,
     error_click,
     flipped,
     hidden_part,
     near_click,
+    squared_radius,
 )
 from lexor.training.synthetic import blur, smooth_noise
 
@@ -62,7 +64,7 @@ def make_search_sample(
     # Wide enough for answers that are too large.
     room = rng.uniform(0.1, 0.5) * (high - low)
     wide = frame(tuple(low - room), tuple(high + room), shape, window, ratio)
-    truth = torch.from_numpy(np.ascontiguousarray(mask))[None]
+    truth = channel(mask)
     searched = _search_step(wide.read(truth).clamp(0, 1), rng)
     if searched is None:
         return None
@@ -83,7 +85,7 @@ def make_search_sample(
         previous = torch.zeros(1, *window)
     seen = view.read(truth).clamp(0, 1)
     sample = Sample(
-        image=normalise(augment(view.read(torch.from_numpy(np.ascontiguousarray(image))[None]), rng)),
+        image=normalise(augment(view.read(channel(image)), rng)),
         target=seen,
         box=box_edges(view, box.lower, box.upper),
         z_mid=box_middle(view, box.z_mid),
@@ -139,8 +141,7 @@ def _mistaken(truth: Tensor, middle: tuple[float, float, float], rng: np.random.
     found = ndimage.find_objects((truth[0] > 0.5).numpy().view(np.uint8))[0]
     half = np.array([(s.stop - s.start) / 2 for s in found])
     half = np.maximum(half * np.exp(rng.normal(0, 0.4) + rng.normal(0, 0.2, 3)), 1)
-    grid = np.indices(shape)
-    radius = np.sqrt(sum(((grid[a] - middle[a]) / half[a]) ** 2 for a in range(3)))
+    radius = np.sqrt(squared_radius(shape, middle, half))
     ball = torch.from_numpy((1 - radius).astype(np.float32)) * 6
     like = (blur(truth[0], (0.6, 1.0, 1.0)) - 0.5) * 10
     share = rng.uniform(0, 0.8)

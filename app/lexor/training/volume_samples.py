@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from lexor.inference.framing import normalise
 from lexor.inference.views import Shape, View
-from lexor.training.samples import Sample, Subject, augment
+from lexor.training.samples import Sample, Subject, augment, channel
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ def make_volume_sample(
     else:
         lower, upper = _crop(mask, window, rng)
     view = View(lower, (upper[0], upper[1], upper[2]), window)
-    answer = view.read(torch.from_numpy(np.ascontiguousarray(mask))[None]).clamp(0, 1)
+    answer = view.read(channel(mask)).clamp(0, 1)
     inside = answer[0].numpy() > 0.5
     if not inside.any():
         return None
-    look = view.read(torch.from_numpy(np.ascontiguousarray(image))[None])
+    look = view.read(channel(image))
     if rng.random() < mix.augment:
         look = augment(look, rng)
     boxed = rng.random() >= mix.dropout
