@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lexor.models.light import LightSegmenter
+from lexor.models.light import CERTAINTY, LightSegmenter
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding
 
@@ -60,6 +60,17 @@ def test_untrained_it_answers_with_the_prior() -> None:
     centre = ((box[:3] + box[3:]) / 2).long()
     assert float(logits[tuple(centre)]) > 0
     assert float(logits[-1, -1, -1]) < 0
+
+
+@torch.inference_mode()
+def test_a_trained_model_keeps_a_share_of_its_correction() -> None:
+    model = LightSegmenter(window=WINDOW)
+    image, prompts = torch.randn(2, 1, *WINDOW), boxes(2)
+    prior = model(image, prompts).logits
+    torch.nn.init.normal_(model.head.weight, std=0.02)
+    correction = model.train()(image, prompts).logits - prior
+    assert correction.abs().max() > 0.1
+    torch.testing.assert_close(model.eval()(image, prompts).logits, prior + CERTAINTY * correction)
 
 
 @torch.inference_mode()
