@@ -88,12 +88,14 @@ class MixConfig(Section):
 
     Attributes:
         real: share of samples from real cases; without data all are synthetic.
+        varied: of these, how many are in another shape and look (`variation`).
         scenes: synthetic scenes to draw from at a time, in each stream of samples.
         initial: of these, at the first step.
         renew_every: a fresh scene replaces the oldest every so many batches of a stream.
     """
 
     real: Share = 0.4
+    varied: Share = 0.0
     scenes: PositiveInt = 200
     initial: PositiveInt = 40
     renew_every: PositiveInt = 2

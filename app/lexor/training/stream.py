@@ -21,6 +21,7 @@ from lexor.training.object_samples import make_sample
 from lexor.training.samples import Sample, Subject, Truth, collate
 from lexor.training.subjects import Subjects
 from lexor.training.synthetic import make_scene
+from lexor.training.variation import varied
 from lexor.training.volume_samples import make_volume_sample
 
 Batch = tuple[Tensor, Truth, WindowPrompts]
@@ -105,11 +106,14 @@ class Batches(IterableDataset[Batch]):
     def _draw(
         self, subjects: Subjects, scenes: Scenes, turn: int, mix: Any, rng: np.random.Generator
     ) -> Sample:
-        make = MAKERS[self.config.prompts.recipe]
+        make, shares = MAKERS[self.config.prompts.recipe], self.config.mix
         while True:
-            real = len(subjects) > 0 and rng.random() < self.config.mix.real
+            real = len(subjects) > 0 and rng.random() < shares.real
             subject = subjects.draw(rng) if real else scenes.draw(turn, rng)
-            sample = make(subject, int(rng.integers(len(subject.targets))), self.window, mix, rng)
+            target = int(rng.integers(len(subject.targets)))
+            if real and shares.varied and rng.random() < shares.varied:
+                subject, target = varied(subject, target, rng)
+            sample = make(subject, target, self.window, mix, rng)
             if sample is not None:
                 return sample
 
