@@ -51,6 +51,21 @@ def test_a_runs_weights_say_how_they_were_made(tmp_path: Path, data: Path) -> No
     assert str(tmp_path) not in again.read_text("utf-8"), "a card names no place on a machine"
 
 
+def test_a_start_that_no_card_tells_of_cannot_be_retrained_and_is_not_said_to_be(tmp_path: Path) -> None:
+    start = tmp_path / "found.safetensors"
+    save_weights(
+        create_model("mobilenet3d", weights=None, seed=1), start, architecture="mobilenet3d", licence="MIT"
+    )
+    config = load_config(
+        "smoke", {"model.window": [8, 16, 16], "model.start": start, "mix.real": 0, "budget": {"steps": 1}}
+    )
+    train(config, tmp_path / "run", device="cpu")
+    export(tmp_path / "run", tmp_path / "mobilenet3d.safetensors", licence="MIT")
+    training = read_card(tmp_path / "mobilenet3d.safetensors")["training"]
+    assert training["command"].startswith("none: no card tells how found.safetensors")
+    assert "before" not in training
+
+
 def test_the_mean_with_other_weights_is_written_and_told(tmp_path: Path) -> None:
     config = load_config(
         "smoke", {"model.window": [8, 16, 16], "mix.real": 0, "budget.minutes": None, "budget.steps": 1}

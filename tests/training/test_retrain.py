@@ -47,8 +47,10 @@ def test_one_command_makes_the_same_weights_again(tmp_path: Path, data: Path, sh
     assert read_card(again)["licence"] == "CC-BY-4.0"
     assert read_card(again)["training"]["before"]["steps"] == 2
     assert str(tmp_path) not in again.with_suffix(".json").read_text("utf-8")
+    saved = (tmp_path / "again" / "1" / "last.pt").stat().st_mtime_ns
     retrained(shipped, data, tmp_path / "again")
     assert file_hash(again) == file_hash(shipped), "nothing was left to do"
+    assert (tmp_path / "again" / "1" / "last.pt").stat().st_mtime_ns == saved, "and nothing was done"
 
 
 def test_a_run_that_was_stopped_is_not_the_next_ones_start(
@@ -64,6 +66,16 @@ def test_a_run_that_was_stopped_is_not_the_next_ones_start(
             retrain(card, [data], tmp_path / "again")
     weights, _ = retrain(card, [data], tmp_path / "again", device="cpu")
     assert read_card(weights)["training"]["before"]["steps"] == 2, "it went on"
+
+
+def test_another_cards_runs_are_not_gone_on_with(tmp_path: Path, data: Path, shipped: Path) -> None:
+    card = shipped.with_suffix(".json")
+    retrain(card, [data], tmp_path / "again", device="cpu")
+    told = json.loads(card.read_text("utf-8"))
+    told["training"]["before"]["config"]["seed"] = 5
+    card.write_text(json.dumps(told), "utf-8")
+    with pytest.raises(TrainingError, match=r"again/1: holds another run than the card tells of"):
+        retrain(card, [data], tmp_path / "again", device="cpu")
 
 
 def test_other_cases_are_warned_of(tmp_path: Path, data: Path, shipped: Path) -> None:

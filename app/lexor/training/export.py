@@ -17,7 +17,7 @@ from lexor.models.factory import create_model
 from lexor.training.config import DataConfig, TrainingConfig, TrainingError, load_config
 from lexor.training.pack import manifest_of
 from lexor.training.records import LOG, read_log
-from lexor.training.state import AVERAGE, LAST, read_state
+from lexor.training.state import AVERAGE, CONFIG, LAST, read_state
 from lexor.training.subjects import Subjects, source_of
 
 UNKNOWN = "unknown; no manifest.csv says it"
@@ -50,7 +50,7 @@ def export(
     """
     if share is not None and mean_with is None:
         raise ValueError("--share: of what? give --mean-with, the other weights of the mean")
-    config = load_config(run / "config.yaml")
+    config = load_config(run / CONFIG)
     state = read_state(run / LAST)["progress"]
     model = create_model(config.model.name, weights=None, seed=0)
     load_weights(model, run / AVERAGE, architecture=config.model.name)
@@ -111,12 +111,15 @@ def describe_training(config: TrainingConfig, state: dict[str, Any], run: Path, 
     command = f"lexor retrain weights/{card}"
     if config.data.paths:
         command += " --data FOLDER_OR_PACK"
-    facts: dict[str, Any] = {"config": values, "seed": config.seed, "command": command}
+    facts: dict[str, Any] = {"config": values, "seed": config.seed}
     before = {}
     if start is not None:
         facts["start"] = {"file": Path(start).name, "sha256": file_hash(Path(start))}
         before = dict(read_card(Path(start)).get("training", {}))
         before.pop("command", None)
+        if not before:
+            command = f"none: no card tells how {Path(start).name}, which the run started from, was made"
+    facts["command"] = command
     facts |= {
         "steps": state["step"],
         "samples": state["samples"],

@@ -33,7 +33,7 @@ from lexor.training.records import Records
 from lexor.training.samples import Truth
 from lexor.training.schedule import learning_rate, progress
 from lexor.training.signals import signals_forwarded, stop_request
-from lexor.training.state import LAST, Progress, load_state, save_state
+from lexor.training.state import CONFIG, LAST, Progress, load_state, save_state
 from lexor.training.stream import INTERACTIONS, Batch, Batches, load_batches
 from lexor.training.subjects import Subjects
 
@@ -167,7 +167,7 @@ class Session:
         self._shown = time.monotonic()
         self._records: Records | None = None
         if fabric.is_global_zero:
-            (out / "config.yaml").write_text(config.dump(), "utf-8")
+            (out / CONFIG).write_text(config.dump(), "utf-8")
             self._records = Records(out, self.state.step)
 
     def step(self, share: float) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lexor.models.checkpoints import ManifestEntry, read_json
-from lexor.training.config import TrainingConfig, TrainingError, parse_config
+from lexor.training.config import BudgetConfig, TrainingConfig, TrainingError, load_config, parse_config
 from lexor.training.export import data_hash, export
 from lexor.training.loop import train
+from lexor.training.state import CONFIG, LAST, read_state
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def retrain(
         The weights file, in the last run's folder, and its manifest entry.
 
     Raises:
-        TrainingError, WeightsError: as `read_stages` and `train`.
+        TrainingError: a folder holds another run, or one was stopped; else as `read_stages` and `train`.
+        WeightsError: as these.
     """
     stages = read_stages(card, data)
     licence = str(read_json(card).get("licence", ""))
@@ -99,15 +101,37 @@ def retrain(
         if devices is not None:
             changes["devices"] = devices
         config = config.model_copy(update=changes)
-        state = train(config, folder, resume=True, device=device)
-        if state.step < (config.budget.steps or 0):
-            raise TrainingError(
-                f"{folder}: stopped at step {state.step}; the same command goes on from there"
-            )
+        steps = config.budget.steps or 0
+        if _steps_taken(config, folder) < steps:
+            state = train(config, folder, resume=True, device=device)
+            if state.step < steps:
+                raise TrainingError(
+                    f"{folder}: stopped at step {state.step}; the same command goes on from there"
+                )
         made.append(folder / f"{config.model.name}.safetensors")
         mean_with = None if stage.mean_with is None else made[stage.mean_with]
         entry = export(folder, made[-1], licence=licence, mean_with=mean_with, share=stage.share)
     return made[-1], entry
+
+
+def _steps_taken(config: TrainingConfig, folder: Path) -> int:
+    """The steps of the run in a folder, 0 where there is none.
+
+    Raises:
+        TrainingError: it is another run, such as that of another card.
+    """
+    if not (folder / LAST).exists():
+        return 0
+    if _recipe(load_config(folder / CONFIG)) != _recipe(config):
+        raise TrainingError(f"{folder}: holds another run than the card tells of; give another --out")
+    return int(read_state(folder / LAST)["progress"]["step"])
+
+
+def _recipe(config: TrainingConfig) -> TrainingConfig:
+    """What tells two runs apart: neither where files lie nor how far a run has come."""
+    data = config.data.model_copy(update={"paths": ()})
+    model = config.model.model_copy(update={"start": None})
+    return config.model_copy(update={"data": data, "model": model, "budget": BudgetConfig(steps=1)})
 
 
 def data_differ(card: Path, data: Sequence[Path]) -> bool:

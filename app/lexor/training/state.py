@@ -1,4 +1,5 @@
-"""What a run is between two steps, on disk: OUT/last.pt goes on, OUT/average.safetensors is the product."""
+"""What a run is between two steps, on disk: OUT/last.pt goes on by OUT/config.yaml, OUT/average.safetensors is the
+product."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from torch import nn
 
 from lexor.training.config import TrainingError
 
-LAST, AVERAGE = "last.pt", "average.safetensors"
+CONFIG, LAST, AVERAGE = "config.yaml", "last.pt", "average.safetensors"
 
 
 @dataclass
