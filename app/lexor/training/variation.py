@@ -47,11 +47,11 @@ def varied(subject: Subject, target: int, rng: np.random.Generator) -> tuple[Sub
     )
     shape: Shape = tuple(s.stop - s.start for s in near)
     middle = (low + high - 1) / 2 - [s.start for s in near]
-    source = _source(shape, middle, high - low, subject.ratio, rng)
-    moved = _resampled(labels[near].astype(np.float32), source, "nearest").astype(labels.dtype)
+    grid = _grid(shape, middle, high - low, subject.ratio, rng)
+    moved = _resampled(labels[near], grid, "nearest").astype(labels.dtype)
     if not (moved == value).any():
         return subject, target
-    image = _resampled(_restyled(subject.image[near], rng).astype(np.float32), source, "bilinear")
+    image = _resampled(_restyled(subject.image[near], rng), grid, "bilinear")
     targets = Targets(moved)
     return (
         Subject(np.rint(image).astype(np.uint8), targets, subject.ratio, subject.group),
@@ -59,10 +59,11 @@ def varied(subject: Subject, target: int, rng: np.random.Generator) -> tuple[Sub
     )
 
 
-def _source(
+def _grid(
     shape: Shape, middle: np.ndarray, size: np.ndarray, ratio: float, rng: np.random.Generator
 ) -> Tensor:
-    """Where each voxel of a volume comes from, (D, H, W, 3) in voxels z, y, x."""
+    """Where each voxel of a volume comes from, (D, H, W, 3), as `grid_sample` wants it: x, y, z, and -1 and 1 are the
+    outer edges of the first and last voxels."""
     z, y, x = (
         torch.arange(n, dtype=torch.float32).view(view) - float(m)
         for n, m, view in zip(shape, middle, ((-1, 1, 1), (1, -1, 1), (1, 1, -1)), strict=True)
@@ -76,21 +77,15 @@ def _source(
     from_z = z + bends[0]
     from_y = cos * y - sin * x + float(slant[0]) * z + bends[1]
     from_x = sin * y + cos * x + float(slant[1]) * z + bends[2]
-    return torch.stack(
-        [axis + float(m) for axis, m in zip((from_z, from_y, from_x), middle, strict=True)], -1
-    )
+    source = torch.stack([a + float(m) for a, m in zip((from_z, from_y, from_x), middle, strict=True)], -1)
+    return ((source + 0.5) / torch.tensor(shape, dtype=torch.float32) * 2 - 1).flip(-1)
 
 
-def _resampled(volume: np.ndarray, source: Tensor, mode: str) -> np.ndarray:
-    """A volume (D, H, W) read at those places, its edges repeated."""
-    size = torch.tensor(volume.shape, dtype=torch.float32)
-    # -1 and 1 are the outer edges of the first and last voxels; x comes first.
-    grid = ((source + 0.5) / size * 2 - 1).flip(-1)
-    read = F.grid_sample(
-        torch.from_numpy(volume)[None, None], grid[None], mode, "border", align_corners=False
-    )
-    out: np.ndarray = read[0, 0].numpy()
-    return out
+def _resampled(volume: np.ndarray, grid: Tensor, mode: str) -> np.ndarray:
+    """A volume (D, H, W) read at those places, float32, its edges repeated."""
+    values = torch.from_numpy(volume.astype(np.float32))[None, None]
+    read: np.ndarray = F.grid_sample(values, grid[None], mode, "border", align_corners=False)[0, 0].numpy()
+    return read
 
 
 def _restyled(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
