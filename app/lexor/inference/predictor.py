@@ -17,6 +17,7 @@ from lexor.inference.automatic import finder
 from lexor.inference.clicking import search
 from lexor.inference.following import ELONGATION, elongation, follow
 from lexor.inference.framing import frame, in_plane_ratio
+from lexor.inference.holding import hold
 from lexor.inference.merging import Answer, honour_clicks, merge, stack
 from lexor.inference.runner import Look, Runner, choose_device, previous_logits
 from lexor.inference.targets import PromptMode, Target, resolve_targets
@@ -119,6 +120,8 @@ class Predictor:
         if self.zoom_in is not None:
             answers = self._zoom_in(volume, [t for t in targets if t not in long], answers, self.zoom_in)
         for target in targets:
+            if target not in unsized:
+                answers[target.index] = hold(answers[target.index], target)
             if target.exact_z and target.box is not None:
                 answers[target.index].keep_slices(target.box.lower[0], target.box.upper[0])
         # Automatic targets are ranked: the first is the same however many are asked for.

@@ -1,0 +1,50 @@
+"""What a click does not correct stays: the answer leans towards the last one, the more the farther from new clicks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lexor.inference.merging import Answer
+from lexor.inference.targets import Target
+
+# The lean in logits, and how far a new click lifts it, in sizes of the target, as the sigma of a Gaussian. On sources of
+# data/train that its weights had not seen, 24 cases given boxes, five clicks lead to a DSC of .781, without this to
+# .759; on 19 cases of other such sources to .857 and .858.
+HOLD, REACH = 0.7, 0.35
+# No axis of a target counts as shorter, in voxels.
+LEAST_SIZE = 4.0
+
+
+def hold(answer: Answer, target: Target) -> Answer:
+    """An answer that leans towards the target's last one, if there is one.
+
+    A click of the challenge corrects one error (design/challenge-protocol.md); the rest was seen by the same model, or
+    was set right by an earlier click. What is new are clicks that the last answer does not honour.
+
+    Args:
+        answer: to the target's prompts of this round.
+        target: with its last answer and all of its clicks.
+    """
+    if target.previous is None:
+        return answer
+    last = torch.from_numpy(target.previous[answer.where] == target.index)
+    lean = torch.where(last, HOLD, -HOLD)
+    for point, foreground in zip(target.clicks.points, target.clicks.foreground, strict=True):
+        if (target.previous[point] == target.index) != foreground:
+            lean = lean * _far(answer, target, point)
+    return replace(answer, logits=answer.logits + lean)
+
+
+def _far(answer: Answer, target: Target, point: tuple[int, int, int]) -> Float[Tensor, "d h w"]:
+    """How far each voxel of an answer is from a click: 0 there, 1 at more than `REACH` of the target's size."""
+    near = torch.ones(1, 1, 1)
+    for axis in range(3):
+        reach = REACH * max(target.upper[axis] - target.lower[axis], LEAST_SIZE)
+        place = answer.where[axis]
+        distance = (torch.arange(place.start, place.stop) - point[axis]) / reach
+        near = near * torch.exp(-distance.square() / 2).view([-1 if a == axis else 1 for a in range(3)])
+    return 1 - near
