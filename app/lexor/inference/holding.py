@@ -1,4 +1,4 @@
-"""What a click does not correct stays: the answer leans towards the last one, the more the farther from new clicks."""
+"""What no click corrects stays: the answer leans towards the last one, the more the farther from new clicks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 from lexor.inference.merging import Answer
 from lexor.inference.targets import Target
 
-# The lean in logits, and how far a new click lifts it, in sizes of the target, as the sigma of a Gaussian. On sources of
-# data/train that its weights had not seen, 24 cases given boxes, five clicks lead to a DSC of .781, without this to
-# .759; on 19 cases of other such sources to .857 and .858.
+# The lean in logits, and how far a new click lifts it, in sizes of the target, as the sigma of a Gaussian. On sources
+# of data/train that the weights had not seen, 24 cases given boxes, five clicks lead to a DSC of .781, without this
+# to .759; on 19 cases of other such sources to .857 and .858.
 HOLD, REACH = 0.7, 0.35
 # No axis of a target counts as shorter, in voxels.
 LEAST_SIZE = 4.0
@@ -22,8 +22,8 @@ LEAST_SIZE = 4.0
 def hold(answer: Answer, target: Target) -> Answer:
     """An answer that leans towards the target's last one, if there is one.
 
-    A click of the challenge corrects one error (design/challenge-protocol.md); the rest was seen by the same model, or
-    was set right by an earlier click. What is new are clicks that the last answer does not honour.
+    A click of the challenge corrects one error (design/challenge-protocol.md); the rest was seen by the same model,
+    or was set right by an earlier click. New clicks are those that the last answer does not honour.
 
     Args:
         answer: to the target's prompts of this round.
