@@ -7,7 +7,7 @@ import torch
 from lexor.case import Clicks
 from lexor.inference.holding import HOLD, hold
 from lexor.inference.merging import Answer
-from lexor.inference.targets import Target
+from lexor.inference.targets import Target, click_voxels
 
 SHAPE = (20, 40, 40)
 PART = (slice(2, 18), slice(0, 40), slice(5, 40))
@@ -69,11 +69,17 @@ def test_two_corrections_are_both_free() -> None:
     assert [new[point] for point in points] == [0, 0]
 
 
+def test_of_clicks_on_one_voxel_the_latest_counts() -> None:
+    """As it does for the voxel itself (`merging.honour_clicks`)."""
+    overruled = target((CLICK, False), (CLICK, True), previous=last_answer())
+    assert overruled.corrections == []
+    assert held(overruled)[CLICK] == pytest.approx(HOLD)
+
+
 def test_a_small_target_is_free_next_to_its_click() -> None:
     """A size of one voxel would hold all but the very voxel of the click."""
     labels = np.zeros(SHAPE, np.uint8)
     labels[CLICK] = 1
-    small = target(((10, 20, 21), True), previous=labels)
-    at = tuple(float(n) for n in CLICK)
-    small = replace(small, lower=at, upper=tuple(n + 1 for n in at))  # type: ignore[arg-type]
+    lower, upper = click_voxels(Clicks((CLICK,), (True,)))[0]
+    small = replace(target(((10, 20, 21), True), previous=labels), lower=lower, upper=upper)
     assert abs(held(small)[10, 20, 22]) < HOLD

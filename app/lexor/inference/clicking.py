@@ -97,10 +97,7 @@ def search(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: flo
 
 def _kept(target: Target, shape: Shape) -> Answer | None:
     """The last answer, if it is as every click says: then nobody has corrected it, and it stays."""
-    if target.previous is None:
-        return None
-    wanted = dict(zip(target.clicks.points, target.clicks.foreground, strict=True))
-    if any((target.previous[point] == target.index) != inside for point, inside in wanted.items()):
+    if target.previous is None or target.corrections:
         return None
     z, y, x = (slice(int(low), int(high)) for low, high in zip(target.lower, target.upper, strict=True))
     mask = torch.from_numpy(target.previous[z, y, x] == target.index)

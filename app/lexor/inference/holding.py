@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lexor._geometry import Voxel
 from lexor.inference.merging import Answer
 from lexor.inference.targets import Target
 
@@ -34,13 +35,12 @@ def hold(answer: Answer, target: Target) -> Answer:
         return answer
     last = torch.from_numpy(target.previous[answer.where] == target.index)
     lean = torch.where(last, HOLD, -HOLD)
-    for point, foreground in zip(target.clicks.points, target.clicks.foreground, strict=True):
-        if (target.previous[point] == target.index) != foreground:
-            lean = lean * _far(answer, target, point)
+    for point in target.corrections:
+        lean = lean * _far(answer, target, point)
     return replace(answer, logits=answer.logits + lean)
 
 
-def _far(answer: Answer, target: Target, point: tuple[int, int, int]) -> Float[Tensor, "d h w"]:
+def _far(answer: Answer, target: Target, point: Voxel) -> Float[Tensor, "d h w"]:
     """How far each voxel of an answer is from a click: 0 there, nearly 1 at three `REACH` of the target's size."""
     near = torch.ones(1, 1, 1)
     for axis in range(3):

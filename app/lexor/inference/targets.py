@@ -102,6 +102,14 @@ class Target:
         """Whether the box's z range holds the whole object, as the challenge's boxes do by construction."""
         return self.box is not None and self.source == "box"
 
+    @property
+    def corrections(self) -> list[Voxel]:
+        """Where the last answer is not as the clicks say; of clicks on one voxel the latest counts."""
+        if self.previous is None:
+            return []
+        wanted = dict(zip(self.clicks.points, self.clicks.foreground, strict=True))
+        return [point for point, inside in wanted.items() if (self.previous[point] == self.index) != inside]
+
 
 def _union(regions: list[tuple[Triple, Triple]]) -> tuple[Triple, Triple]:
     lower = np.min([r[0] for r in regions], axis=0)
