@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lexor.case import Box, Case, Clicks
 from lexor.evaluation.boxes import MODEL, evaluate_boxes
@@ -11,6 +13,9 @@ from lexor.evaluation.metrics import dice
 from lexor.evaluation.tables import modality_means
 from lexor.inference.clicking import MOST_SECOND, MOST_THIRD
 from lexor.inference.predictor import Predictor, ZoomIn
+from lexor.inference.runner import Look, Runner
+from lexor.inference.targets import Target
+from lexor.inference.views import View
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding, Masks, Segmenter
 
@@ -157,6 +162,20 @@ def test_each_window_is_encoded_once_whatever_the_batch(batch: int) -> None:
         assert max(model.batches) <= one
         assert model.encoded == sum(model.batches) // 3, "three prompts look through every window"
     assert looked_at[0] == looked_at[1] > 3
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=12), st.integers(1, 4))
+def test_every_look_is_answered_in_order_whatever_the_views(order: list[int], batch: int) -> None:
+    volume = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (1, 8, 16, 48), dtype=np.uint8))
+    views = [View((0.0, 0.0, 16.0 * i), (8.0, 16.0, 16.0 * (i + 1)), Threshold.window) for i in range(3)]
+    target = Target(1, None, Clicks((), ()), None, (0.0, 0.0, 0.0), (8.0, 16.0, 48.0), "clicks")
+    runner = Runner(Threshold(), torch.device("cpu"), batch)
+    alone = [next(runner.logits(volume, [Look(view, target)]))[1] for view in views]
+    looks = [Look(views[i], replace(target)) for i in order]
+    answers = list(runner.logits(volume, looks))
+    assert [id(look) for look, _ in answers] == [id(look) for look in looks]
+    for (_, logits), i in zip(answers, order, strict=True):
+        assert logits.equal(alone[i])
 
 
 def test_the_second_look_has_a_bounded_number_of_windows() -> None:

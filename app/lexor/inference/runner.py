@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -105,15 +106,16 @@ def prompts_of(looks: Sequence[Look], device: torch.device) -> WindowPrompts:
 def _next_chunk(looks: Sequence[Look], batch: int, cache: _Cache) -> list[Look]:
     """At most `batch` looks from the front, so cut that no view is ever encoded in two chunks.
 
-    A chunk holds whole groups of one view, or a part of a single group, whose encoding is then in the cache for
-    the rest of it. `looks` may hold one more than fits, to tell whether the last group ends.
+    A chunk holds whole runs of one view, or a part of a single run, whose encoding is then in the cache for the rest
+    of it. `looks` may hold one more than fits, to tell whether the last run ends.
     """
     chunk = list(looks[:batch])
     first, last = chunk[0].view, chunk[-1].view
     if cache is not None and cache[0] == first:
-        return [look for look in chunk if look.view == first]
-    if len(looks) > batch and looks[batch].view == last != first:
-        return [look for look in chunk if look.view != last]
+        return list(takewhile(lambda look: look.view == first, chunk))
+    if len(looks) > batch and looks[batch].view == last:
+        ended = len(chunk) - len(list(takewhile(lambda look: look.view == last, reversed(chunk))))
+        return chunk[:ended] or chunk
     return chunk
 
 
@@ -141,11 +143,11 @@ class Runner:
     @torch.inference_mode()
     def masks(self, volume: Tensor, looks: Sequence[Look]) -> Iterator[tuple[Look, Tensor, float]]:
         """Each look with its window's logits (1, d, h, w), float32 on the CPU, and the overlap with the truth, 0..1,
-        that the model expects of them; in groups of one view.
+        that the model expects of them.
 
         Args:
             volume: (1, D, H, W) uint8 tensor on the CPU.
-            looks: looks of the same view should be neighbours: its encoding is computed once for all of them.
+            looks: in any order, which is kept; of neighbours with the same view the encoding is computed once.
         """
         done = 0
         cache: _Cache = None
