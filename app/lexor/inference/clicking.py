@@ -39,7 +39,8 @@ MOST_SECOND, MOST_THIRD = 3, 3
 # the DSC is .562; views alone, by the expected overlap alone, give .529, and the best of all candidates .693.
 FIRST, LAST, STABLE = 0.7, 1.0, 0.25
 # As well an exponent, of how far a change reaches around the last click, if that is nearer to the last answer than so
-# many radii of a ball as large.
+# many radii of a ball as large. A choice learnt from 24 features of the looks at 34 labels of data/train gains from
+# this one alone: after the second click .66 -> .71. At any distance it takes scattered lesions for one large object.
 REACH, APART = 0.5, 2.0
 # A factor where it all began with a guessed box: of such masks the model expects too much.
 GUESSED = 0.9
