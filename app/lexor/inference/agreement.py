@@ -13,17 +13,16 @@ from torch import Tensor
 from lexor.inference.merging import Answer
 from lexor.inference.views import Shape, View
 
-# A voxel is in the target if it is with this probability. The Dice of a doubtful mask is best a little below a half.
-AGREED = 0.45
 # A window's voxels below this logit count as outside everywhere: only the rest is written to the volume.
 LEAST_LOGIT = -4.0
 
 
 def agree(masks: Sequence[tuple[View, Tensor]], weights: Sequence[float], shape: Shape) -> Answer:
-    """The mean of the masks' probabilities, as logits that are positive where it is above `AGREED`.
+    """The mean of the masks' probabilities, as logits: positive where a voxel is in the target more likely than not.
 
-    The masks stand for what the target may be, their weights for how likely each is; the voxels that are in it with
-    about an even chance or more are then the mask of highest expected Dice.
+    The masks stand for what the target may be, their weights for how likely each is. For the highest expected Dice the
+    chance would have to be a little below even, if they were right in the mean; they are too large as a rule (27 cases
+    of data/train, clicks alone: DSC .806 after five from a chance of .45 on, .817 from .5 on).
 
     Args:
         masks: at least one; the view and the logits (1, d, h, w) of its window.
@@ -43,8 +42,7 @@ def agree(masks: Sequence[tuple[View, Tensor]], weights: Sequence[float], shape:
         here = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(place, where, strict=True))
         chance[here] += torch.sigmoid(values[0]) * (weight / total)
     heaviest, _ = masks[int(np.argmax(weights))]
-    logits = torch.logit(chance, eps=1e-4) - float(np.log(AGREED / (1 - AGREED)))
-    return Answer((where[0], where[1], where[2]), logits, shape, heaviest.step)
+    return Answer((where[0], where[1], where[2]), torch.logit(chance, eps=1e-4), shape, heaviest.step)
 
 
 def _cut(view: View, logits: Tensor) -> tuple[View, Tensor]:

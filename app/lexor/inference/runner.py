@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -21,7 +22,7 @@ log = logging.getLogger("lexor")
 # Logits of a hard mask: sure inside, sure outside, undecided on its surface.
 HARD_MASK = 4.0
 
-_Cache = tuple[View, Encoding] | None
+_Cache = tuple[View, list[Encoding]] | None
 
 
 def choose_device(device: str) -> torch.device:
@@ -141,20 +142,23 @@ class Runner:
             yield look, logits
 
     @torch.inference_mode()
-    def masks(self, volume: Tensor, looks: Sequence[Look]) -> Iterator[tuple[Look, Tensor, float]]:
+    def masks(
+        self, volume: Tensor, looks: Sequence[Look], mirrored: bool = False
+    ) -> Iterator[tuple[Look, Tensor, float]]:
         """Each look with its window's logits (1, d, h, w), float32 on the CPU, and the overlap with the truth, 0..1,
         that the model expects of them.
 
         Args:
             volume: (1, D, H, W) uint8 tensor on the CPU.
             looks: in any order, which is kept; of neighbours with the same view the encoding is computed once.
+            mirrored: each is taken in the mirror, left to right, as well, and the mean of both is what it finds.
         """
         done = 0
         cache: _Cache = None
         while done < len(looks):
             chunk = _next_chunk(looks[done : done + self.batch + 1], self.batch, cache)
             try:
-                logits, quality, cache = self._run(volume, chunk, cache)
+                logits, quality, cache = self._run(volume, chunk, cache, mirrored)
             except torch.cuda.OutOfMemoryError:
                 cache = None
                 self._retreat()
@@ -172,25 +176,36 @@ class Runner:
             self.device, self.batch = torch.device("cpu"), 4
             self.model = self.model.to(self.device)
 
-    def _run(
-        self, volume: Tensor, looks: Sequence[Look], cache: _Cache
-    ) -> tuple[list[Tensor], list[float], _Cache]:
-        views = list(dict.fromkeys(look.view for look in looks))
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """In the precision that pays; with the same answer each time: no kernel is chosen by a race, none adds in a
+        random order."""
         dtype = _low_precision(self.device)
         autocast = torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+        with autocast, torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            yield
+
+    def _encode(self, volume: Tensor, views: Sequence[View], mirrored: bool) -> list[Encoding]:
+        """The views' windows, and those in the mirror."""
+        windows = torch.stack([normalise(view.read(volume)) for view in views]).to(self.device)
+        with self._computing():
+            return [self.model.encode(w) for w in ([windows, windows.flip(-1)] if mirrored else [windows])]
+
+    def _run(
+        self, volume: Tensor, looks: Sequence[Look], cache: _Cache, mirrored: bool
+    ) -> tuple[list[Tensor], list[float], _Cache]:
+        views = list(dict.fromkeys(look.view for look in looks))
         index = torch.tensor([views.index(look.view) for look in looks], device=self.device)
         prompts = prompts_of(looks, self.device)
-        if cache is not None and views == [cache[0]]:
-            encoding = cache[1]
-            windows = None
-        else:
-            windows = torch.stack([normalise(view.read(volume)) for view in views]).to(self.device)
-        # The same answer each time: no kernel chosen by a race, none that adds in a random order.
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
-        with autocast, exact:
-            if windows is not None:
-                encoding = self.model.encode(windows)
-            answers = self.model.masks(encoding, index, prompts)
+        known = cache[1] if cache is not None and views == [cache[0]] else None
+        encodings = known or self._encode(volume, views, mirrored)
+        with self._computing():
+            masks = self.model.masks(encodings[0], index, prompts)
+            logits, quality = masks.logits.float(), masks.quality.float()
+            if mirrored:
+                masks = self.model.masks(encodings[1], index, prompts.mirrored(self.window[2]))
+                logits = (logits + masks.logits.float().flip(-1)) / 2
+                quality = (quality + masks.quality.float()) / 2
         # More prompts of a single view may follow in the next batch.
-        kept = (views[0], encoding) if len(views) == 1 else None
-        return list(answers.logits.float().cpu()), torch.sigmoid(answers.quality.float()).tolist(), kept
+        kept = (views[0], encodings) if len(views) == 1 else None
+        return list(logits.cpu()), torch.sigmoid(quality).tolist(), kept
