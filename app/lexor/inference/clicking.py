@@ -47,8 +47,8 @@ REACH, APART = 0.5, 2.0
 GUESSED = 0.9
 # No factor is below this.
 LEAST = 0.02
-# A mask counts by this power of its score. Chosen on 52 labels of data/train, where agreeing brings the DSC after five
-# clicks from .784, that of the best score alone, to .802.
+# A mask counts by this power of its score. Chosen on 52 labels of data/train, where agreeing brings the DSC after
+# five clicks from .784, that of the best score alone, to .802.
 WEIGHT = 2.0
 # A last answer is nearly right if new clicks are nearer to its surface than this share of the radius of a ball as
 # large. It is then corrected as that of a target with its box, and that counts as much as all other looks together.
@@ -256,8 +256,8 @@ def _candidates(
     """What each look at a target finds; `last` is its last answer, (1, D, H, W), if there is one.
 
     Prompts that are guessed leave much to chance, the overlap that the model expects as well. Looking in the mirror
-    too takes some of that away: the DSC on 27 cases of data/train goes from .525 to .559 after one click, from .682 to
-    .702 after two, and from .801 to .806 after five.
+    too takes some of that away: the DSC on 27 cases of data/train goes from .525 to .559 after one click, from .682
+    to .702 after two, and from .801 to .806 after five.
     """
     for look, logits, quality in runner.masks(volume, looks, mirrored=True):
         before = None if last is None else look.view.read(last)[0].numpy() > 0.5
