@@ -304,12 +304,15 @@ def test_a_clicked_target_is_seen_in_the_size_that_promises_most() -> None:
     volume[4:12, 2:30, 2:30] = 220
     case = Case("CT", volume, None, (), (Clicks(((8, 12, 12),), (True,)),), None, ())
     model = Fastidious()
-    Predictor(model, "cpu", zoom_in=None).predict(case)
+    Predictor(model, "cpu", batch=7, zoom_in=None).predict(case)
     sizes = [20, 32, 48, 72, 108, 160, 240]
     expected = [
         (12.5 - max(0, 12.5 - n / 2)) / (min(200, 12.5 + n / 2) - max(0, 12.5 - n / 2)) * 16 - 0.5
         for n in sizes
     ]
     assert model.seen[:7] == pytest.approx(expected, abs=1e-3)
+    assert model.seen[7:14] == pytest.approx([15 - x for x in expected], abs=1e-3), (
+        "each in the mirror as well"
+    )
     # Boxes of six sizes follow, and then the closer looks, framed by what was found, and one at what they agree on.
-    assert 13 < len(model.seen) <= 13 + 2 * MOST_SECOND + MOST_THIRD + 1
+    assert 2 * 13 < len(model.seen) <= 2 * (13 + 2 * MOST_SECOND + MOST_THIRD + 1)
