@@ -2,6 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from lexor.case import Box, Case, write_case
 from lexor.evaluation.boxes import METHODS, MODEL, Row
@@ -42,20 +44,51 @@ def test_every_turn_scores_what_it_did_not_see(config: TrainingConfig, tmp_path:
         ["CT_beta_0", "MR_gamma_0"],
     ]
     assert all(row.scores["Lexor"] > 0.5 for turn in found for row in turn.rows), "the shape prior alone"
-    used = load_config(tmp_path / "runs" / "CT_beta+MR_gamma" / "config.yaml")
+    used = load_config(tmp_path / "runs" / "CT_beta+MR_gamma" / "1" / "config.yaml")
     assert used.data.leave_out == ("CT_beta", "MR_gamma")
     with pytest.raises(TrainingError, match=r"data.paths: no case of CT_delta"):
         list(leave_out_scores(config, tmp_path / "runs", [["CT_delta"]], device="cpu"))
 
 
-def test_a_turn_goes_on_for_as_long_as_its_score_rises(
+def test_every_run_starts_from_the_mean_that_the_last_one_left(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    first, second, third = leave_out_scores(
+        config, tmp_path / "runs", [["CT_alpha"]], 3, share=0.25, patience=3, device="cpu"
+    )
+    folder = tmp_path / "runs" / "CT_alpha"
+    assert [found.weights.relative_to(folder).as_posix() for found in (first, second, third)] == [
+        "1/average.safetensors",
+        "2/mean.safetensors",
+        "3/mean.safetensors",
+    ]
+    configs = [load_config(folder / str(number) / "config.yaml") for number in (1, 2, 3)]
+    assert [run.model.start for run in configs] == [None, first.weights, second.weights]
+    assert [run.seed - config.seed for run in configs] == [0, 1, 2]
+    own, start, mean = (
+        load_file(file) for file in (folder / "2" / "average.safetensors", first.weights, second.weights)
+    )
+    for key, value in mean.items():
+        torch.testing.assert_close(value, 0.75 * own[key] + 0.25 * start[key])
+    assert any(not torch.equal(own[key], start[key]) for key in own), "the second run learnt"
+    assert [found.samples for found in (second, third)] == [2 * first.samples, 3 * first.samples]
+
+
+def test_a_turn_ends_when_its_score_no_longer_rises(
     config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = iter((0.5, 0.6, 0.6, 0.9))
+    scores = iter((0.5, 0.6, 0.6, 0.7, 0.7, 0.6, 0.9))
     monkeypatch.setattr(LeftOut, "score", property(lambda _: next(scores)))
-    budgets = [BudgetConfig(steps=steps) for steps in (1, 2, 3, 4)]
-    found = list(leave_out_scores(config, tmp_path / "runs", [["CT_alpha"]], budgets, device="cpu"))
-    assert [turn.steps for turn in found] == [1, 2, 3], "the third gained nothing"
+    found = list(leave_out_scores(config, tmp_path / "runs", [["CT_alpha"]], 9, device="cpu"))
+    assert [turn.run for turn in found] == [1, 2, 3, 4, 5, 6], "two on end gained nothing"
+
+
+def test_a_run_that_was_stopped_is_not_scored(config: TrainingConfig, tmp_path: Path) -> None:
+    stopped = config.model_copy(update={"budget": BudgetConfig(steps=2, session_minutes=1e-9)})
+    with pytest.raises(TrainingError, match=r"CT_alpha/1: stopped at step 0; the same command goes on"):
+        next(leave_out_scores(stopped, tmp_path / "runs", [["CT_alpha"]], device="cpu"))
+    found = next(leave_out_scores(config, tmp_path / "runs", [["CT_alpha"]], device="cpu"))
+    assert found.samples == config.batch, "it went on to its one step"
 
 
 def test_the_score_is_the_mean_over_modalities() -> None:
@@ -64,4 +97,4 @@ def test_the_score_is_the_mean_over_modalities() -> None:
         return Row("case", modality, "source", 1, 9, (), scores, scores)
 
     rows = [row("CT", 0.2), row("CT", 0.4), row("MR", 0.9)]
-    assert LeftOut((), 1, 1.0, rows).score == pytest.approx(0.6)
+    assert LeftOut((), 1, 8, 1.0, Path(), rows).score == pytest.approx(0.6)

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 import yaml
 
-from lexor.models.checkpoints import ManifestEntry, file_hash, load_weights, read_card, save_weights
+from lexor.models.checkpoints import ManifestEntry, file_hash, read_card, save_weights
 from lexor.models.factory import create_model
 from lexor.training.config import DataConfig, TrainingConfig, TrainingError, load_config
+from lexor.training.means import SHARE, mean_of
 from lexor.training.pack import manifest_of
 from lexor.training.records import LOG, read_log
 from lexor.training.state import AVERAGE, CONFIG, LAST, read_state
@@ -52,17 +53,13 @@ def export(
         raise ValueError("--share: of what? give --mean-with, the other weights of the mean")
     config = load_config(run / CONFIG)
     state = read_state(run / LAST)["progress"]
-    model = create_model(config.model.name, weights=None, seed=0)
-    load_weights(model, run / AVERAGE, architecture=config.model.name)
     training = describe_training(config, state, run, f"{path.stem}.json")
-    if mean_with is not None:
-        share = 0.5 if share is None else share
+    if mean_with is None:
+        model = create_model(config.model.name, weights=run / AVERAGE)
+    else:
+        share = SHARE if share is None else share
+        model = mean_of(config.model.name, run / AVERAGE, mean_with, share)
         training["mean_with"] = {"file": mean_with.name, "sha256": file_hash(mean_with), "share": share}
-        other = create_model(config.model.name, weights=None, seed=0)
-        load_weights(other, mean_with, architecture=config.model.name)
-        with torch.no_grad():
-            for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
-                mine.lerp_(theirs, share)
     card = {
         "model": config.model.name,
         "licence": licence,

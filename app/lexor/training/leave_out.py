@@ -1,4 +1,4 @@
-"""The score on sources that training has not seen: train without them in turn, score on them."""
+"""The score on sources that training has not seen: train without them in turn, score on them, stop by it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,34 @@ from pathlib import Path
 from lexor.evaluation.boxes import MODEL, Row, evaluate_boxes
 from lexor.evaluation.tables import modality_means
 from lexor.inference.predictor import Predictor
-from lexor.training.config import BudgetConfig, TrainingConfig, TrainingError
+from lexor.training.config import TrainingConfig, TrainingError
 from lexor.training.loop import train
-from lexor.training.state import AVERAGE
+from lexor.training.means import SHARE, mean_of
+from lexor.training.schedule import progress
+from lexor.training.state import AVERAGE, save_plain
 from lexor.training.subjects import list_files, source_of
+
+MEAN = "mean.safetensors"
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """One length of one turn.
+    """What one run of a turn came to.
 
     Attributes:
         sources: that were left out.
-        steps, minutes: of training, so far.
-        rows: the scores of every label of theirs.
+        run: its number in the turn, from 1.
+        samples: seen in this run and those before it in the turn.
+        minutes: of training, likewise.
+        weights: that were scored; the next run starts from them.
+        rows: the scores of every label of the sources.
     """
 
     sources: tuple[str, ...]
-    steps: int
+    run: int
+    samples: int
     minutes: float
+    weights: Path
     rows: list[Row]
 
     @property
@@ -40,25 +49,32 @@ def leave_out_scores(
     config: TrainingConfig,
     out: Path,
     turns: Sequence[Sequence[str]],
-    budgets: Sequence[BudgetConfig] = (),
+    runs: int = 1,
     *,
+    share: float = SHARE,
+    patience: int = 2,
     device: str = "auto",
     seed: int = 7,
 ) -> Iterator[LeftOut]:
-    """Trains once a turn, in OUT/SOURCES, and scores the averaged weights on what was left out: the score that tells
-    when to stop, for more training on the same sources raises theirs in any case.
+    """Trains without some sources, run after run, and scores each run's weights on these: the score that tells when
+    to stop, for more training on the same sources raises theirs in any case.
+
+    Bundled weights are made so: every run starts from what the last one left, and leaves the mean of its averaged
+    weights and those that it started from. The weights to keep are those with the highest score.
 
     Args:
-        config: of every run; its data must be folders. A run already there goes on, or is only scored.
-        out: folder of the runs.
+        config: of every run, seeds apart, which count up; its data must be folders, its start, if any, weights that
+            have not seen the sources.
+        out: folder of the runs, in OUT/SOURCES/1, 2 and so on. One already there goes on, or is only scored.
         turns: sources to leave out together, such as those of one scanner or patient group.
-        budgets: lengths, rising, in place of the configuration's: a turn goes on from one to the next for as long
-            as its score rises. What a run gains from the next length includes its schedule's new start.
+        runs: at most so many a turn.
+        share: of its start in what a run leaves; one from random weights leaves its own.
+        patience: a turn ends when so many runs on end brought no higher score.
         device: as `train` takes it.
         seed: of the boxes' loosening.
 
     Raises:
-        TrainingError: as `train`; or a turn whose sources have no file in the folders.
+        TrainingError: as `train`; a turn whose sources have no file in the folders; a run was stopped.
     """
     files = [file for path in config.data.paths for file in list_files(path)]
     for sources in turns:
@@ -68,16 +84,30 @@ def leave_out_scores(
                 f"data.paths: no case of {', '.join(sources)}; give its folder, not a packed file"
             )
         data = config.data.model_copy(update={"leave_out": (*config.data.leave_out, *sources)})
-        folder = out / "+".join(sources)
-        best = -1.0
-        for budget in budgets or (config.budget,):
-            run = config.model_copy(update={"data": data, "budget": budget})
+        start = config.model.start
+        samples, minutes, best, since = 0, 0.0, -1.0, 0
+        for number in range(1, runs + 1):
+            folder = out / "+".join(sources) / str(number)
+            model = config.model.model_copy(update={"start": start})
+            if number > 1:
+                model = model.model_copy(update={"start_model": None})
+            run = config.model_copy(update={"data": data, "model": model, "seed": config.seed + number - 1})
             state = train(run, folder, resume=True, device=device)
-            predictor = Predictor(config.model.name, device=device, weights=folder / AVERAGE)
+            if progress(run.budget, state.step, state.seconds) < 1:
+                raise TrainingError(
+                    f"{folder}: stopped at step {state.step}; the same command goes on from there"
+                )
+            weights = folder / AVERAGE
+            if start is not None and model.start_model is None:
+                save_plain(mean_of(model.name, weights, start, share), folder / MEAN, model.name)
+                weights = folder / MEAN
+            samples, minutes = samples + state.samples, minutes + state.seconds / 60
+            predictor = Predictor(model.name, device=device, weights=weights)
             rows = [row for case in evaluate_boxes(left, predictor, seed) for row in case.rows]
-            found = LeftOut(tuple(sources), state.step, state.seconds / 60, rows)
+            found = LeftOut(tuple(sources), number, samples, minutes, weights, rows)
             yield found
             score = found.score
-            if score <= best:
+            since = 0 if score > best else since + 1
+            if since == patience:
                 break
-            best = score
+            best, start = max(best, score), weights

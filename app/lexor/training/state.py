@@ -65,10 +65,19 @@ def save_state(
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(out / LAST)
-    tensors = {key: value.detach().cpu().contiguous() for key, value in average.state_dict().items()}
-    temporary = out / f".{AVERAGE}.tmp"
+    save_plain(average, out / AVERAGE, name)
+
+
+def save_plain(model: nn.Module, path: Path, name: str) -> None:
+    """Writes weights as they are, with neither card nor manifest; complete or not at all.
+
+    Args:
+        name: of the model, as the registry has it.
+    """
+    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(save(tensors, metadata={"architecture": name}))
-    temporary.replace(out / AVERAGE)
+    temporary.replace(path)
 
 
 def load_state(
