@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -125,6 +127,29 @@ def test_demo_leaves_masks_and_a_picture(tmp_path: Path) -> None:
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 10_000
     assert "preview.png" in result.output.replace("\n", "")
+
+
+def test_a_name_that_the_terminal_cannot_show(folders: tuple[Path, Path]) -> None:
+    inputs, outputs = folders
+    name = os.fsdecode(b"CT_\xff.npz")
+    (inputs / "CT_ball.npz").rename(inputs / name)
+    done = subprocess.run(
+        [sys.executable, "-m", "lexor.cli", "predict", inputs, outputs, "--device", "cpu"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        check=True,
+    )
+    assert "CT_\\udcff.npz: 24x48x48" in done.stdout
+    assert (outputs / name).is_file()
+
+
+def test_being_asked_to_end_it_ends() -> None:
+    code = (
+        "import os, signal; from lexor import cli;"
+        "cli.app = lambda: os.kill(os.getpid(), signal.SIGTERM); cli.main()"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 128 + signal.SIGTERM
 
 
 def test_help_needs_no_torch() -> None:

@@ -65,6 +65,13 @@ def test_orders_saved_as_plain_arrays(tmp_path: Path):
     assert case.warnings == ()
 
 
+def test_a_single_class_without_its_lists(tmp_path: Path):
+    alone = np.array({"fg": [A], "bg": [B]}, dtype=object)
+    case = read(tmp_path, clicks=alone, clicks_order=["bg", "fg"])
+    assert case.clicks == (Clicks(((4, 5, 6), (1, 2, 3)), (False, True)),)
+    assert case.warnings == ()
+
+
 @pytest.mark.parametrize(
     "entry",
     [

@@ -77,6 +77,14 @@ def test_fortran_order_is_no_matter(tmp_path: Path):
     assert np.array_equal(case.volume, VOLUME)
 
 
+def test_more_voxels_than_memory_is_meant_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lexor.case.MAX_VOXELS", 1000)
+    with pytest.raises(
+        CaseError, match=r"imgs has shape \(10, 10, 11\), 1,100 voxels; give at most 1,000: crop"
+    ):
+        read(tmp_path, imgs=np.zeros((10, 10, 11), np.uint8))
+
+
 @pytest.mark.parametrize(
     ("volume", "reason"),
     [

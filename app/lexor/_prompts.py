@@ -65,6 +65,8 @@ def read_clicks(values: Any, order: Any, shape: tuple[int, ...], notes: Notes) -
     if order is not None and not isinstance(order, list):
         notes.append(f"clicks_order is {shown(order)}; give one list of 'fg', 'bg' or None per class")
         order = None
+    if isinstance(values, dict) and order and not any(isinstance(kinds, list | tuple) for kinds in order):
+        order = [order]  # a single class, saved without its list
     rounds = [None] * len(entries) if order is None else order + [[]] * (len(entries) - len(order))
     return tuple(
         _class_clicks(index, entry, rounds[index], shape, notes) for index, entry in enumerate(entries)

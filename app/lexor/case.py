@@ -38,6 +38,7 @@ __all__ = [
 FilePath = str | os.PathLike[str]
 T = TypeVar("T")
 
+MAX_VOXELS: Final = 1 << 30  # answering takes some 30 bytes for each
 _MODALITIES: Final = ("CT", "MR", "PET", "US", "Microscopy")
 
 
@@ -82,7 +83,7 @@ def read_case(path: FilePath) -> Case:
     A volume that is not uint8 is converted (see `to_uint8`). Prompts, spacing and previous labels that
     cannot be used are left out. Both are said in the case's warnings.
     Raises CaseError where the file or its imgs cannot be used: not an .npz, damaged, encrypted, larger than
-    4 GiB, not three-dimensional, empty, not real numbers.
+    4 GiB or 2^30 voxels, not three-dimensional, empty, not real numbers.
     """
     path = Path(path)
     notes = Notes()
@@ -183,6 +184,11 @@ def write_case(path: FilePath, case: Case, labels: Integer[np.ndarray, "D H W"] 
 
 def _read_volume(file: NpzReader, notes: Notes) -> UInt8[np.ndarray, "D H W"]:
     volume = file.array("imgs")
+    if volume.size > MAX_VOXELS:
+        raise CaseError(
+            f"{file.path.name}: imgs has shape {volume.shape}, {volume.size:,} voxels; give at most {MAX_VOXELS:,}: "
+            "crop it, or resample it"
+        )
     if volume.ndim != 3:
         remedy = "give a volume (D, H, W)"
         if volume.ndim == 4 and 1 in (volume.shape[0], volume.shape[-1]):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -258,6 +260,11 @@ app.registered_commands += training_app.registered_commands
 def main() -> None:
     """Entry point of the `lexor` command."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    # A file's name may hold what the terminal cannot show; that must not end a run.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # As a container's first process we would be deaf to it, and elsewhere leave half a file behind.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     app()
 
 

@@ -34,6 +34,26 @@ def test_a_bug_in_one_case_does_not_cost_the_others(tmp_path: Path, ball_case: C
     assert np.load(outputs / "CT_c.npz")["segs"].shape == ball_case.volume.shape
 
 
+def test_answers_never_replace_their_cases(tmp_path: Path, ball_case: Case) -> None:
+    (tmp_path / "linked").symlink_to(tmp_path)
+    for name in ("CT_a", "CT_boom"):
+        write_case(tmp_path / f"{name}.npz", replace(ball_case, name=name))
+    before = {path: path.read_bytes() for path in find_cases(tmp_path)}
+    for outputs in (tmp_path, tmp_path / "linked"):
+        with pytest.raises(CaseError, match="the answers would replace the cases; give another folder"):
+            list(predict_files(find_cases(tmp_path), outputs, Fragile()))
+    assert {path: path.read_bytes() for path in find_cases(tmp_path)} == before
+
+
+def test_an_answers_place_that_is_taken_does_not_stop_the_others(tmp_path: Path, ball_case: Case) -> None:
+    for name in ("CT_a", "CT_c"):
+        write_case(tmp_path / f"{name}.npz", ball_case)
+    (tmp_path / "out" / "CT_a.npz").mkdir(parents=True)
+    outcomes = list(predict_files(find_cases(tmp_path), tmp_path / "out", Fragile()))
+    assert [o.error is None for o in outcomes] == [False, True]
+    assert "what is at its place stays" in outcomes[0].summary()
+
+
 def test_the_summary_says_what_was_found_and_how_sure_it_is(ball_case: Case) -> None:
     box = Box((1, 2, 3), (4, 6, 8), 2)
     targets = (

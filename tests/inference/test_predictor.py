@@ -1,5 +1,8 @@
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexor.case import Box, Case, Clicks
+from lexor.case import Box, Case, CaseError, Clicks
 from lexor.evaluation.boxes import MODEL, evaluate_boxes
 from lexor.evaluation.metrics import dice
 from lexor.evaluation.tables import modality_means
@@ -255,6 +258,50 @@ def test_out_of_memory_at_one_prompt_goes_on_with_the_cpu(
     assert predictor.predict(ball_case)[12, 22, 25] == 1
     assert predictor.runner.device.type == "cpu"
     assert "going on with the CPU" in caplog.text
+
+
+class Bulky(Threshold):
+    """Fails on its way to the device, once."""
+
+    moved = False
+
+    def to(self, *args: Any, **kwargs: Any) -> Bulky:
+        if not self.moved:
+            self.moved = True
+            raise torch.cuda.OutOfMemoryError("pretended")
+        return super().to(*args, **kwargs)
+
+
+def test_no_room_for_the_model_begins_with_the_cpu(ball_case: Case, caplog: pytest.LogCaptureFixture) -> None:
+    runner = Runner(Bulky(), torch.device("cuda"))
+    assert (runner.device.type, runner.batch) == ("cpu", 4)
+    assert "out of GPU memory for the model: going on with the CPU" in caplog.text
+
+
+def test_large_targets_are_refined_one_by_one_with_the_same_answer(
+    ball_case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = replace(ball_case, boxes=ball_case.boxes * 3, clicks=())
+    predictor = Predictor(Threshold(), "cpu", zoom_in=ZoomIn(gain=0.1))
+    together = predictor.predict(case)
+    groups = []
+    refined = Predictor._refined
+
+    def noted(self: Predictor, volume: Any, targets: Any, answers: Any, zoom: ZoomIn) -> Any:
+        groups.append(len(targets))
+        return refined(self, volume, targets, answers, zoom)
+
+    monkeypatch.setattr(Predictor, "_refined", noted)
+    monkeypatch.setattr("lexor.inference.predictor.MOST_REFINED", 1)
+    assert np.array_equal(predictor.predict(case), together)
+    assert groups == [1, 1, 1]
+
+
+def test_boxes_that_span_too_much_are_refused(ball_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexor.inference.predictor.MOST_SEEN", ball_case.volume.size)
+    case = replace(ball_case, boxes=ball_case.boxes * 300, clicks=())
+    with pytest.raises(CaseError, match=r"boxes: 300 of them span .* voxels together"):
+        Predictor(Threshold(), "cpu").predict(case)
 
 
 def test_real_volumes_beat_the_ellipsoid(light: Predictor, shared_data: Path) -> None:

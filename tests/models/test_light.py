@@ -45,10 +45,11 @@ def test_prompts_batched_equal_prompts_alone(model: LightSegmenter) -> None:
     prompts, index = boxes(3), torch.tensor([1, 0, 1])
     encoding = model.encode(windows)
     assert isinstance(encoding, Encoding)
-    together = model.decode(encoding, index, prompts)
+    together = model.masks(encoding, index, prompts).logits
     assert together.shape == (3, 1, *WINDOW)
     for i in range(3):
-        alone = model.decode(model.encode(windows[index[i]][None]), torch.tensor([0]), one(prompts, i))
+        encoding = model.encode(windows[index[i]][None])
+        alone = model.masks(encoding, torch.tensor([0]), one(prompts, i)).logits
         torch.testing.assert_close(together[i], alone[0], atol=1e-4, rtol=1e-3)
 
 

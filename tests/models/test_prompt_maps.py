@@ -55,6 +55,16 @@ def test_clicks_peak_at_their_voxel_and_padding_is_nothing() -> None:
     assert float(background[0].max()) == 0
 
 
+def test_of_many_clicks_each_voxel_shows_the_nearest() -> None:
+    places = [[2.0, 3.0, 4.0], [5.0, 9.0, 11.0], [6.0, 1.0, 2.0]]
+    kinds = [1, 0, 1]
+    together = click_maps(prompts([[NAN] * 6], [places], [kinds]), SHAPE)
+    alone = [
+        click_maps(prompts([[NAN] * 6], [[p]], [[k]]), SHAPE) for p, k in zip(places, kinds, strict=True)
+    ]
+    assert torch.equal(together, torch.stack(alone).amax(0))
+
+
 def test_likelihood_ratio_tells_the_bright_object_from_its_background() -> None:
     torch.manual_seed(0)
     image = torch.randn(1, 16, 24, 24) * 0.3

@@ -76,24 +76,6 @@ def test_shapes_and_dtypes_are_checked(field: str, value: torch.Tensor, message:
         WindowPrompts(**fields)
 
 
-def test_select_keeps_rows_together() -> None:
-    prompts = make()
-    for chosen in (prompts.select([2, 0]), prompts.select(torch.tensor([2, 0]))):
-        assert chosen.labels.tolist() == [[0, -1], [-1, -1]]
-        assert chosen.boxes[0].tolist() == [1, 1, 1, 3, 3, 3]
-        assert chosen.previous is not None
-        assert chosen.previous[:, 0, 0, 0, 0].tolist() == [2, 0]
-    assert prompts.select(prompts.has_box).boxes.tolist() == prompts.boxes[[0, 2]].tolist()
-
-
-def test_split_covers_all_in_order() -> None:
-    chunks = list(make().split(2))
-    assert [len(chunk) for chunk in chunks] == [2, 1]
-    assert torch.equal(torch.cat([chunk.labels for chunk in chunks]), make().labels)
-    with pytest.raises(ValueError, match="chunk size 0"):
-        next(make().split(0))
-
-
 def test_to_moves_every_tensor() -> None:
     moved = make().to("meta")
     assert moved.previous is not None

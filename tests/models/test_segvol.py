@@ -41,7 +41,7 @@ def answer(model: SegVolSegmenter, encoding: Encoding) -> Callable[..., Tensor]:
     def run(index: list[int] | None = None, **prompts: object) -> Tensor:
         built = WindowPrompts.build(**prompts)
         with torch.no_grad():
-            return model.decode(encoding, torch.tensor(index or [0] * len(built)), built)
+            return model.masks(encoding, torch.tensor(index or [0] * len(built)), built).logits
 
     return run
 
@@ -81,7 +81,7 @@ def test_a_shared_window_is_the_same_as_repeated_ones(
     first = Encoding((encoding.features[0][:1],), encoding.shape)
     prompts = WindowPrompts.build(boxes=[BOX, (0, 0, 0, 3, 9, 9)])
     with torch.no_grad():
-        shared = model.decode(first, torch.tensor([0, 0]), prompts)
+        shared = model.masks(first, torch.tensor([0, 0]), prompts).logits
     assert torch.allclose(shared, answer(boxes=[BOX, (0, 0, 0, 3, 9, 9)]), atol=1e-5)
 
 
@@ -120,7 +120,7 @@ def test_a_box_of_nan_is_no_box(
     half = torch.tensor([[1.0, 2.0, float("nan"), 3.0, 4.0, 5.0]])
     prompts = WindowPrompts(half, torch.zeros(1), torch.tensor([POINTS]).float(), torch.tensor([[1, 0]]))
     with torch.no_grad():
-        logits = model.decode(encoding, torch.tensor([0]), prompts)
+        logits = model.masks(encoding, torch.tensor([0]), prompts).logits
     assert torch.equal(logits, answer(points=[POINTS], labels=[[1, 0]]))
     assert logits.isfinite().all()
 
@@ -131,7 +131,7 @@ def test_boxes_are_cut_to_the_window_and_points_outside_left_out(answer: Callabl
     assert torch.allclose(wide, cut, atol=1e-5)
 
 
-def test_forward_takes_closed_boxes_and_agrees_with_decode(
+def test_forward_takes_closed_boxes_and_agrees_with_masks(
     model: SegVolSegmenter, answer: Callable[..., Tensor]
 ) -> None:
     image = torch.randn(2, 1, *WINDOW, generator=torch.Generator().manual_seed(1))
@@ -148,7 +148,7 @@ def test_forward_takes_closed_boxes_and_agrees_with_decode(
 def test_another_window_works(model: SegVolSegmenter) -> None:
     image = torch.randn(1, 1, 9, 40, 33, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        logits = model.decode(model.encode(image), torch.tensor([0]), WindowPrompts.build(boxes=[BOX]))
+        logits = model.masks(model.encode(image), torch.tensor([0]), WindowPrompts.build(boxes=[BOX])).logits
     assert logits.shape == (1, 1, 9, 40, 33)
     assert logits.isfinite().all()
 
@@ -158,9 +158,9 @@ def test_bfloat16_autocast_runs_on_the_cpu(model: SegVolSegmenter) -> None:
     previous = torch.ones(1, 1, *WINDOW)
     prompts = WindowPrompts.build(boxes=[BOX], points=[POINTS], labels=[[1, 0]], previous=previous)
     with torch.no_grad():
-        exact = model.decode(model.encode(image), torch.tensor([0]), prompts)
+        exact = model.masks(model.encode(image), torch.tensor([0]), prompts).logits
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            rough = model.decode(model.encode(image), torch.tensor([0]), prompts)
+            rough = model.masks(model.encode(image), torch.tensor([0]), prompts).logits
     assert rough.dtype == torch.float32
     assert differ(rough, exact) < 0.05
 
@@ -174,9 +174,9 @@ def test_training_reaches_every_parameter_that_makes_the_mask() -> None:
         labels=[[1, 0], [1, 0]],
         previous=torch.stack([torch.ones(1, *WINDOW), torch.zeros(1, *WINDOW)]),
     )
-    model.decode(
+    model.masks(
         model.encode(torch.randn(1, 1, *WINDOW)), torch.tensor([0, 0]), prompts
-    ).square().mean().backward()
+    ).logits.square().mean().backward()
     silent = {name for name, parameter in model.named_parameters() if parameter.grad is None}
     # SAM's alternatives and the quality head give other outputs.
     assert all("output_hypernetworks_mlps" in name or "iou_prediction_head" in name for name in silent)

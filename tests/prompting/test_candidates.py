@@ -133,6 +133,16 @@ def test_degenerate_shapes_are_searched(shape: tuple[int, int, int]) -> None:
         assert candidate.box.clipped(shape) == candidate.box
 
 
+@pytest.mark.parametrize("slices", [1, 2, 3])
+@pytest.mark.parametrize("difference", [80.0, -60.0])
+def test_few_slices_have_candidates_too(slices: int, difference: float) -> None:
+    volume = scene(((14, 22, 30), 7, difference))[14 : 14 + slices]
+    volume[0, 0, 0] = 0
+    truth = np.array([0, 15, 23, slices, 30, 38])
+    errors = [np.abs(np.array([*c.box.lower, *c.box.upper]) - truth).max() for c in propose(volume)]
+    assert min(errors) <= 2
+
+
 def test_central_boxes_come_last() -> None:
     candidates = propose(scene(((14, 22, 30), 7, 60.0)), 1.0, CandidateParameters(central=(0.5,)))
     assert [c.kind == "central" for c in candidates] == [False] * (len(candidates) - 1) + [True]

@@ -83,7 +83,13 @@ def predict_files(
         outputs: folder for the answers, made if missing. A stale answer of a failed case is removed.
         predictor: answers them.
         prompt, top: see `Predictor.segment`.
+
+    Raises:
+        CaseError: an answer would replace its case.
     """
+    for source in sources:
+        if (outputs / f"{source.stem}.npz").resolve() == source.resolve():
+            raise CaseError(f"{outputs}: the answers would replace the cases; give another folder for them")
     outputs.mkdir(parents=True, exist_ok=True)
     for source in sources:
         began = time.perf_counter()
@@ -102,5 +108,8 @@ def predict_files(
             error = f"{source.name}: {type(problem).__name__}: {problem}"
         if error is not None:
             # An old answer would be scored as if it were this run's.
-            output.unlink(missing_ok=True)
+            try:
+                output.unlink(missing_ok=True)
+            except OSError as problem:
+                error += f"; and what is at its place stays: {problem}"
         yield Outcome(source, output, case, prediction, error, time.perf_counter() - began)

@@ -59,17 +59,9 @@ class Answer:
             theirs.append(slice(start - b.start, stop - b.start))
         return (mine[0], mine[1], mine[2]), (theirs[0], theirs[1], theirs[2])
 
-    def _inside(self, view: View) -> View:
-        """The view in the coordinates of `where`."""
-        low, high = (
-            tuple(edge - s.start for edge, s in zip(edges, self.where, strict=True))
-            for edges in (view.lower, view.upper)
-        )
-        return View((low[0], low[1], low[2]), (high[0], high[1], high[2]), view.shape)
-
     def read(self, view: View) -> Tensor:
         """The logits (1, d, h, w) as a view shows them; what was not looked at repeats the nearest voxel."""
-        return self._inside(view).read(self.logits[None])
+        return view.seen_from(self.where).read(self.logits[None])
 
     def undecided(self, view: View, margin: float) -> bool:
         """Whether a view holds both sides of the surface, or logits within `margin` of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from lexor.case import Case
+from lexor.case import Case, CaseError
 from lexor.inference.automatic import finder
 from lexor.inference.clicking import search
 from lexor.inference.following import ELONGATION, elongation, follow
@@ -25,6 +26,9 @@ from lexor.inference.views import Shape, Triple, View
 from lexor.inference.windows import blending_weight, sliding_views
 from lexor.models.factory import create_model
 from lexor.models.segmenter import Segmenter
+
+# Voxels that first looks may span together, and those of answers that are refined at a time: 4 and 8 bytes each.
+MOST_SEEN, MOST_REFINED = 1 << 32, 1 << 27
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,9 @@ class Predictor:
             prompt: "given" uses the case's boxes, clicks and previous labels, and automatic boxes only where
                 there are none; "auto" uses automatic boxes alone, "intensity" those of the paper's Algorithm 1.
             top: number of automatic targets.
+
+        Raises:
+            CaseError: its boxes span more voxels together than memory can be asked for.
         """
         began = time.perf_counter()
         volume = torch.from_numpy(np.ascontiguousarray(case.volume))[None]
@@ -151,6 +158,12 @@ class Predictor:
             else:
                 view = frame(target.lower, target.upper, shape, self.runner.window, ratio)
             looks.append(Look(view, target, previous_logits(target, view)))
+        spanned = sum(math.prod(s.stop - s.start for s in look.view.footprint(shape)) for look in looks)
+        if spanned > MOST_SEEN:
+            raise CaseError(
+                f"boxes: {len(looks)} of them span {spanned:,} voxels together, at most {MOST_SEEN:,} are answered; "
+                "give fewer classes a file, or crop the volume"
+            )
         answers = {}
         for look, logits in self.runner.logits(volume, looks):
             where, values = look.view.write(logits, shape)
@@ -160,7 +173,26 @@ class Predictor:
     def _zoom_in(
         self, volume: Tensor, targets: Sequence[Target], answers: dict[int, Answer], zoom: ZoomIn
     ) -> dict[int, Answer]:
-        """The second look: finer windows along the surface that the first look drew."""
+        """The second look: finer windows along the surface that the first look drew.
+
+        It is taken at all targets together, unless they are so large that memory would run short.
+        """
+        group: list[Target] = []
+        seen = 0
+        for target in targets:
+            size = answers[target.index].logits.numel()
+            if group and seen + size > MOST_REFINED:
+                answers = self._refined(volume, group, answers, zoom)
+                group, seen = [], 0
+            group.append(target)
+            seen += size
+        return self._refined(volume, group, answers, zoom)
+
+    def _refined(
+        self, volume: Tensor, targets: Sequence[Target], answers: dict[int, Answer], zoom: ZoomIn
+    ) -> dict[int, Answer]:
+        """The answers, those of the given targets after their second look."""
+        answers = dict(answers)
         shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
         looks: list[Look] = []
         steps: dict[int, Triple] = {}

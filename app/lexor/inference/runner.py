@@ -73,8 +73,10 @@ def previous_logits(target: Target, view: View) -> Tensor | None:
     """Logits (1, d, h, w) of a target's last answer as a view shows it, None where there was none."""
     if target.previous is None:
         return None
-    mask = torch.from_numpy(target.previous == target.index)[None]
-    return hard_logits(view.read(mask))
+    shape = target.previous.shape
+    where = view.touched((shape[0], shape[1], shape[2]))
+    mask = torch.from_numpy(target.previous[where] == target.index)[None]
+    return hard_logits(view.seen_from(where).read(mask))
 
 
 def prompts_of(looks: Sequence[Look], device: torch.device) -> WindowPrompts:
@@ -123,11 +125,17 @@ def _next_chunk(looks: Sequence[Look], batch: int, cache: _Cache) -> list[Look]:
 class Runner:
     """A segmenter on a device, answering looks at one volume after another.
 
-    Out of GPU memory, it halves its batches; at a batch of one, it goes on with the CPU, for good.
+    Out of GPU memory, it halves its batches; at a batch of one, it goes on with the CPU, for good. It begins there
+    where the GPU has no room for the model.
     """
 
     def __init__(self, model: Segmenter, device: torch.device, batch: int | None = None) -> None:
-        self.model = model.eval().to(device)
+        try:
+            self.model = model.eval().to(device)
+        except torch.cuda.OutOfMemoryError:
+            log.warning("out of GPU memory for the model: going on with the CPU")
+            device = torch.device("cpu")
+            self.model = model.to(device)
         self.device = device
         self.batch = batch or (16 if device.type == "cuda" else 4)
 

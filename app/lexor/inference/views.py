@@ -52,20 +52,25 @@ def resample(volume: Tensor, lower: Triple, upper: Triple, shape: Shape) -> Floa
     # Only voxels that some sample touches are read; the largest reduction comes first.
     out = volume
     axes = sorted(range(3), key=lambda a: shape[a] / (upper[a] - lower[a]))
+    starts = [0, 0, 0]
     for axis in axes:
-        size = volume.shape[axis + 1]
-        low = min(max(int(np.floor(lower[axis])) - 1, 0), size - 1)
-        high = max(min(int(np.ceil(upper[axis])) + 1, size), low + 1)
-        out = out.narrow(axis + 1, low, high - low)
+        touched = _touched(lower[axis], upper[axis], volume.shape[axis + 1])
+        starts[axis] = touched.start
+        out = out.narrow(axis + 1, touched.start, touched.stop - touched.start)
     out = out.float()
     for axis in axes:
-        size = volume.shape[axis + 1]
-        low = min(max(int(np.floor(lower[axis])) - 1, 0), size - 1)
+        low = starts[axis]
         matrix = resampling_matrix(lower[axis] - low, upper[axis] - low, out.shape[axis + 1], shape[axis]).to(
             out.device
         )
         out = torch.movedim(torch.tensordot(matrix, out, dims=([1], [axis + 1])), 0, axis + 1)
     return out.contiguous()
+
+
+def _touched(lower: float, upper: float, size: int) -> slice:
+    """The voxels of an axis that samples of [lower, upper) are made of; one at least."""
+    low = min(max(int(np.floor(lower)) - 1, 0), size - 1)
+    return slice(low, max(min(int(np.ceil(upper)) + 1, size), low + 1))
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,19 @@ class View:
     def read(self, volume: Tensor) -> Float[Tensor, "C d h w"]:
         """The window's samples of a (C, D, H, W) volume."""
         return resample(volume, self.lower, self.upper, self.shape)
+
+    def touched(self, volume_shape: Shape) -> tuple[slice, slice, slice]:
+        """The voxels of the volume that `read` depends on."""
+        z, y, x = map(_touched, self.lower, self.upper, volume_shape)
+        return z, y, x
+
+    def seen_from(self, where: tuple[slice, slice, slice]) -> View:
+        """The view in the coordinates of a part of the volume."""
+        lower, upper = (
+            triple([edge - s.start for edge, s in zip(edges, where, strict=True)])
+            for edges in (self.lower, self.upper)
+        )
+        return View(lower, upper, self.shape)
 
     def edges_to_window(self, edges: Tensor) -> Tensor:
         """Continuous volume coordinates (..., 3) of voxel edges, in window voxel edges."""

@@ -53,24 +53,23 @@ def box_mask(boxes: Float[Tensor, "P 6"], shape: tuple[int, int, int]) -> Float[
 
 def click_maps(prompts: WindowPrompts, shape: tuple[int, int, int]) -> Float[Tensor, "P 4 d h w"]:
     """The largest Gaussian over the clicks of each kind: foreground sharp, background sharp, wide, wide."""
-    points = prompts.points
-    out = torch.zeros(len(points), 4, *shape, device=points.device)
-    if points.shape[1] == 0:
-        return out
-    for index, wide in ((0, False), (2, True)):
-        exponent = torch.zeros(1, 1, 1, 1, 1, device=points.device)
-        for axis, size in enumerate(shape):
-            sigma = max(CLICK_SIGMA, CLICK_FRACTION * size) if wide else CLICK_SIGMA
-            position = torch.arange(size, device=points.device)
-            square = ((position - points[..., axis, None]) / sigma).square() / 2
-            view = [*points.shape[:2], 1, 1, 1]
-            view[axis + 2] = size
-            exponent = exponent + square.view(view)
-        bump = torch.exp(-exponent)
-        for kind, label in ((0, 1), (1, 0)):
-            chosen = (prompts.labels == label)[:, :, None, None, None]
-            out[:, index + kind] = torch.where(chosen, bump, 0).amax(1)
-    return out
+    points, labels = prompts.points, prompts.labels[:, :, None, None, None]
+    exponents = torch.full((len(points), 4, *shape), torch.inf, device=points.device)
+    # One click after another: a case of many classes has hundreds, which take gigabytes side by side.
+    for n in range(points.shape[1]):
+        for index, wide in ((0, False), (2, True)):
+            exponent = torch.zeros(1, 1, 1, 1, device=points.device)
+            for axis, size in enumerate(shape):
+                sigma = max(CLICK_SIGMA, CLICK_FRACTION * size) if wide else CLICK_SIGMA
+                position = torch.arange(size, device=points.device)
+                square = ((position - points[:, n, axis, None]) / sigma).square() / 2
+                view = [len(points), 1, 1, 1]
+                view[axis + 1] = size
+                exponent = exponent + square.view(view)
+            for kind, label in ((0, 1), (1, 0)):
+                of_kind = torch.where(labels[:, n] == label, exponent, torch.inf)
+                exponents[:, index + kind] = torch.minimum(exponents[:, index + kind], of_kind)
+    return torch.exp(-exponents)
 
 
 def likelihood_ratio(
@@ -125,7 +124,7 @@ def prompt_maps(
     """
     shape = (image.shape[1], image.shape[2], image.shape[3])
     image = image.float()
-    has_box = ~torch.isnan(prompts.boxes).any(1)
+    has_box = prompts.has_box
     whole = prompts.boxes.new_tensor([0, 0, 0, *shape]).expand_as(prompts.boxes)
     boxes = torch.where(has_box[:, None], prompts.boxes, whole)
     known = has_box.float()[:, None, None, None]

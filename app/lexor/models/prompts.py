@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -129,23 +129,6 @@ class WindowPrompts:
         points = torch.stack([z, y, width - 1 - x], 2)
         previous = None if self.previous is None else self.previous.flip(-1)
         return WindowPrompts(boxes, self.z_mid, points, self.labels, previous)
-
-    def select(
-        self, indices: Int[Tensor, " Q"] | Bool[Tensor, " P"] | Sequence[int] | slice
-    ) -> WindowPrompts:
-        """The prompts at `indices` (positions, a mask or a slice), in that order."""
-        chosen = indices if isinstance(indices, (slice, Tensor)) else torch.tensor(indices, dtype=torch.int64)
-        previous = None if self.previous is None else self.previous[chosen]
-        return WindowPrompts(
-            self.boxes[chosen], self.z_mid[chosen], self.points[chosen], self.labels[chosen], previous
-        )
-
-    def split(self, size: int) -> Iterator[WindowPrompts]:
-        """Chunks of at most `size` prompts, in order."""
-        if size < 1:
-            raise ValueError(f"chunk size {size}; must be at least 1")
-        for start in range(0, len(self), size):
-            yield self.select(slice(start, start + size))
 
     def confined(self, window: tuple[int, int, int]) -> WindowPrompts:
         """Boxes cut to the window, points outside of it turned into padding.

@@ -48,9 +48,3 @@ class Segmenter(nn.Module, ABC):
     @abstractmethod
     def masks(self, encoding: Encoding, index: Int[Tensor, " P"], prompts: WindowPrompts) -> Masks:
         """Answers to P prompts, prompt i in window index[i]; prompts do not influence one another."""
-
-    def decode(
-        self, encoding: Encoding, index: Int[Tensor, " P"], prompts: WindowPrompts
-    ) -> Float[Tensor, "P 1 d h w"]:
-        """The logits of `masks`."""
-        return self.masks(encoding, index, prompts).logits

@@ -129,7 +129,9 @@ def _components(
     kind: Kind, mask: Bool[np.ndarray, "d h w"], parameters: CandidateParameters
 ) -> Iterator[_Component]:
     """The largest components of a mask, once bridges of a voxel's width are cut."""
-    labels = cc3d.connected_components(ndimage.binary_opening(mask, _CROSS), connectivity=6)
+    # Nothing survives an erosion along an axis of less than three voxels.
+    cross = _CROSS[tuple(slice(None) if size >= 3 else slice(1, 2) for size in mask.shape)]
+    labels = cc3d.connected_components(ndimage.binary_opening(mask, cross), connectivity=6)
     statistics = cc3d.statistics(labels)
     counts = statistics["voxel_counts"].astype(np.int64)
     counts[0] = 0
