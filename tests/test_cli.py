@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lexor.case import Case, write_case
+from lexor.case import Case, read_case, write_case
 from lexor.cli import app
+from lexor.inference.predictor import Predictor
+from lexor.models.factory import create_model
+from lexor.training.state import save_plain
 
 runner = CliRunner()
 
@@ -34,6 +37,19 @@ def test_predict_answers_a_folder(folders: tuple[Path, Path]) -> None:
     assert labels.dtype == np.uint8
     assert labels[12, 22, 25] == 1
     assert labels[0, 0, 0] == 0
+
+
+def test_weights_of_ones_own(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    command = ["predict", *map(str, folders), "--device", "cpu", "--weights"]
+    other = runner.invoke(app, [*command, str(tmp_path / "absent.safetensors")])
+    assert other.exit_code == 2
+    assert "absent.safetensors" in other.output
+    model = create_model("mobilenet3d", weights=None, seed=0)
+    save_plain(model, tmp_path / "mine.safetensors", "mobilenet3d")
+    result = runner.invoke(app, [*command, str(tmp_path / "mine.safetensors")])
+    assert result.exit_code == 0, result.output
+    mine = np.load(folders[1] / "CT_ball.npz")["segs"]
+    assert np.array_equal(mine, Predictor(model, "cpu").predict(read_case(folders[0] / "CT_ball.npz")))
 
 
 def test_a_broken_case_does_not_stop_the_others_and_loses_its_stale_answer(
@@ -68,6 +84,10 @@ def test_nothing_to_do_is_said(tmp_path: Path) -> None:
     result = runner.invoke(app, ["predict", str(tmp_path), str(tmp_path / "out")])
     assert result.exit_code == 2
     assert "no .npz file" in result.output
+    (tmp_path / "scan.nii.gz").write_bytes(b"\x1f\x8b")
+    result = runner.invoke(app, ["predict", str(tmp_path / "scan.nii.gz"), str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "only challenge .npz files are read" in result.output
 
 
 def test_an_unknown_model_is_said(folders: tuple[Path, Path]) -> None:

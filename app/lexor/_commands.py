@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,17 @@ class Device(StrEnum):
 ModelOption = Annotated[str, typer.Option("--model", help="A model of `lexor models`.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="auto: the GPU where there is one.")]
 TopOption = Annotated[int, typer.Option("--top", min=1, help="How many automatic targets, best first.")]
+
+
+def check_folders(*files: Path | None) -> None:
+    """That files can be written where they are asked for, before hours of work are spent on them.
+
+    Raises:
+        OSError: the folder of one is not there.
+    """
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise FileNotFoundError(f"{file}: there is no folder {file.parent}; make it, or give another")
 
 
 def failure(message: object) -> typer.Exit:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexor._commands import Device, DeviceOption, ModelOption, TopOption, failure
+from lexor._commands import Device, DeviceOption, ModelOption, TopOption, check_folders, failure
 from lexor._prompt_command import prompt
 from lexor.bench.cli import app as bench_app
 from lexor.models.cli import app as weights_app
@@ -58,6 +58,11 @@ PromptOption = Annotated[
 ]
 
 
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights", help="A .safetensors file instead of the bundled weights.")
+]
+
+
 def _make_predictor(model: str, device: Device, weights: Path | None = None) -> Predictor:
     from lexor.inference.predictor import Predictor
 
@@ -74,6 +79,7 @@ def predict(
     device: DeviceOption = Device.AUTO,
     prompt: PromptOption = Prompt.GIVEN,
     top: TopOption = 1,
+    weights: WeightsOption = None,
 ) -> None:
     """Segment cases. Exit status 0: every case was answered; 1: some were not; 2: nothing could be run."""
     from lexor.case import CaseError
@@ -84,7 +90,7 @@ def predict(
     failed = 0
     try:
         sources = find_cases(inputs)
-        predictor = _make_predictor(model, device)
+        predictor = _make_predictor(model, device, weights)
         outcomes = predict_files(sources, outputs, predictor, prompt.value, top)
         with progress(len(sources)) as advance:
             for outcome in outcomes:
@@ -154,9 +160,7 @@ def evaluate(
     ] = 1,
     model: ModelOption = "mobilenet3d",
     device: DeviceOption = Device.AUTO,
-    weights: Annotated[
-        Path | None, typer.Option("--weights", help="A .safetensors file instead of the bundled weights.")
-    ] = None,
+    weights: WeightsOption = None,
     sources: Annotated[
         str | None, typer.Option("--sources", help="Only these, e.g. CT_openkbp,US_deepreg; else all.")
     ] = None,
@@ -205,10 +209,13 @@ def evaluate(
     )
     results: list[CaseResult] = []
     try:
+        check_folders(csv, label_csv, as_json)
+        if gts is not None and not gts.is_dir():
+            raise CaseError(f"--gts {gts}: no such folder; give the one that holds the truths")
         found = find_cases(inputs)
         chosen = choose_cases(found, wanted, limit, seed)
         predictor = _make_predictor(model, device, weights)
-        record = Record(csv and csv.with_suffix(".jsonl"), identity(predictor, settings))
+        record = Record(csv and csv.with_suffix(".jsonl"), identity(predictor, settings, found, gts))
         with progress(len(chosen)) as advance:
             for result in evaluate_cases(found, predictor, settings, record, chosen, gts):
                 advance(result.summary())

@@ -26,8 +26,7 @@ def test_scores(tmp_path: Path, ball_case: Case) -> None:
     truth[ball_case.boxes[0].slices] = 1
     for name in ("CT_x", "MR_y"):
         write_case(tmp_path / f"{name}.npz", replace(ball_case, name=name), labels=truth)
-    results = list(evaluate_boxes(sorted(tmp_path.glob("*.npz")), Oracle()))
-    rows = [row for result in results for row in result.rows]
+    rows = list(evaluate_boxes(sorted(tmp_path.glob("*.npz")), Oracle()))
     assert [row.modality for row in rows] == ["CT", "MR"]
     # The volume is smaller than 51 pixels: int(5 * 48 / 256) is 0, boxes stay tight.
     assert rows[0].scores["Lexor"] == 1
@@ -42,7 +41,6 @@ def test_scores(tmp_path: Path, ball_case: Case) -> None:
     assert rows[1].source == "MR_y"
     assert rows[1].voxels == 15 * 19 * 19
     assert rows[1].strata == ("none of these",)
-    assert "DSC 1.000" in results[0].summary()
 
 
 def test_a_case_without_spacing_is_named(tmp_path: Path, ball_case: Case) -> None:
@@ -67,11 +65,7 @@ def test_an_unreadable_case_is_named(tmp_path: Path) -> None:
 
 def test_the_baselines_of_real_volumes_are_the_published_ones(shared_data: Path) -> None:
     """../shared/data/README.md gives the three baselines on val: the law and the scores are the same here."""
-    rows = [
-        row
-        for result in evaluate_boxes(sorted((shared_data / "val").glob("*.npz")), Oracle())
-        for row in result.rows
-    ]
+    rows = list(evaluate_boxes(sorted((shared_data / "val").glob("*.npz")), Oracle()))
     means = modality_means(rows)
     assert len(rows) == 123
     assert means["filled box"]["macro"] == pytest.approx(0.578, abs=0.001)

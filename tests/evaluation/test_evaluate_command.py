@@ -66,6 +66,19 @@ def test_all_tables_and_files(folder: Path, tmp_path: Path) -> None:
     assert "s.jsonl: holds results for clicks 2, not 1" in output
 
 
+def test_files_that_cannot_be_written_are_told_before_the_work(folder: Path, tmp_path: Path) -> None:
+    for option in ("--csv", "--label-csv", "--json"):
+        status, output = run(folder, option, tmp_path / "absent" / "file")
+        assert status == 2
+        assert output.startswith("error: ")
+        assert "there is no folder" in output
+    status, output = run(folder, "--gts", tmp_path / "absent")
+    assert (status, output) == (
+        2,
+        f"error: --gts {tmp_path / 'absent'}: no such folder; give the one that holds the truths\n",
+    )
+
+
 def test_boxes_alone_clicks_alone_and_automatic_boxes(folder: Path) -> None:
     one = ("--sources", "MR_b")
     status, output = run(folder, "--clicks", 0, *one)

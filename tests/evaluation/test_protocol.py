@@ -115,6 +115,15 @@ def test_labels_that_the_truth_lacks_get_no_clicks() -> None:
     assert [len(clicks.points) for clicks in witness.asked[1].clicks] == [0, 0, 1]
 
 
+def test_clicks_alone_want_labels_without_a_gap() -> None:
+    truth = golden_truth()
+    truth[truth == 1] = 0
+    with pytest.raises(
+        CaseError, match=r"CT_golden_1: gts has labels 2, 3; number them 1, 2, \.\.\. without a gap"
+    ):
+        next(runs_of(replace(golden_case(), boxes=()), truth, Balls()))
+
+
 def test_a_case_without_spacing_is_named() -> None:
     with pytest.raises(CaseError, match=r"CT_golden_1\.npz: spacing"):
         next(runs_of(replace(golden_case(), spacing=None), golden_truth(), Balls()))

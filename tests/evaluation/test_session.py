@@ -158,11 +158,20 @@ def test_the_challenges_box_of_a_mask() -> None:
     assert Box.measured(mask) == Box((1, 2, 3), (5, 5, 7), 3)
 
 
-def test_identity_tells_weights_and_settings_apart() -> None:
+def test_identity_tells_weights_settings_cases_and_truths_apart(tmp_path: Path) -> None:
     predictor = Predictor(device="cpu")
-    first = identity(predictor, Settings())
-    assert first == identity(predictor, Settings())
+    case, truths = tmp_path / "CT_a.npz", tmp_path / "gts"
+    truths.mkdir()
+    for path in (case, truths / case.name):
+        path.write_bytes(b"12")
+    first = identity(predictor, Settings(), [case])
+    assert first == identity(predictor, Settings(), [case])
     assert first["clicks"] == 5
+    apart = identity(predictor, Settings(), [case], truths)
+    assert apart["cases"] != first["cases"]
+    (truths / case.name).write_bytes(b"123")
+    assert identity(predictor, Settings(), [case], truths)["cases"] != apart["cases"]
     parameter = next(predictor.runner.model.parameters())
     parameter.data.flatten()[0] += 1
-    assert identity(predictor, Settings())["weights"] != first["weights"]
+    changed = identity(predictor, Settings(), [case])
+    assert {key for key, value in changed.items() if value != first[key]} == {"weights"}

@@ -19,7 +19,6 @@ from lexor.models.checkpoints import (
     read_card,
     read_manifest,
     save_weights,
-    update_card,
     verify_weights,
     weight_folders,
 )
@@ -120,13 +119,6 @@ def test_values_that_half_precision_cannot_hold_are_refused(tmp_path: Path) -> N
             model, tmp_path / "x.safetensors", architecture="net", licence="MIT", dtype=torch.float16
         )
     assert list(tmp_path.iterdir()) == []
-
-
-def test_cards_can_be_updated(saved: Path) -> None:
-    update_card(saved, scores={"DSC": 0.8}, cases=46)
-    assert read_card(saved) == {"scores": {"DSC": 0.8}, "minutes": 60, "cases": 46}
-    with pytest.raises(WeightsError, match="names no card"):
-        update_card(saved.with_name("absent.safetensors"), scores={})
 
 
 def test_a_flipped_byte_is_named_with_both_hashes(saved: Path) -> None:

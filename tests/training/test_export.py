@@ -89,5 +89,5 @@ def test_the_mean_with_other_weights_is_written_and_told(tmp_path: Path) -> None
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"config.yaml: no such file"):
+    with pytest.raises(ValueError, match="holds no run; give a folder that `lexor train` left"):
         export(tmp_path, tmp_path / "weights.safetensors", licence="MIT")

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,27 @@ def test_train_goes_on_and_packs(tmp_path: Path, data: Path) -> None:
     joined = runner.invoke(app, ["join", f"{weights}.index.json", str(tmp_path / "net.safetensors")])
     assert joined.exit_code == 0, joined.output
     assert (tmp_path / "net.safetensors").stat().st_size == weights.stat().st_size
+
+
+def test_no_data_is_an_error_where_some_is_wanted(tmp_path: Path) -> None:
+    done = runner.invoke(app, ["train", "mobilenet3d", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert done.output.startswith(
+        "error: data.paths: none, where mix.real is 0.4; give --data FOLDER, or --real 0"
+    )
+    assert not (tmp_path / "run").exists()
+    card = tmp_path / "net.json"
+    told = {"config": {"budget": {"steps": 1}}, "steps": 1}
+    card.write_text(json.dumps({"data": {"sha256": "other"}, "training": told}))
+    done = runner.invoke(app, ["retrain", str(card), "--out", str(tmp_path / "runs")])
+    assert done.exit_code == 2
+    assert done.output == f"error: {card}: was trained on cases; give --data FOLDER, or a packed file\n"
+    done = runner.invoke(app, ["retrain", str(tmp_path / "absent.json"), "--out", str(tmp_path / "runs")])
+    assert (
+        done.output == f"error: {tmp_path / 'absent.json'}: no such file; give the card of trained weights\n"
+    )
+    done = runner.invoke(app, ["export", str(tmp_path), str(tmp_path / "n.safetensors"), "--licence", "MIT"])
+    assert done.output == f"error: {tmp_path}: holds no run; give a folder that `lexor train` left\n"
 
 
 def test_errors_are_one_line(tmp_path: Path) -> None:

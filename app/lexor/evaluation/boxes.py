@@ -50,24 +50,6 @@ class Row:
     nsd: dict[str, float]
 
 
-@dataclass(frozen=True)
-class CaseScores:
-    """Rows of one case and the seconds its prediction took."""
-
-    case: str
-    rows: list[Row]
-    seconds: float
-
-    def summary(self) -> str:
-        """One line: mean DSC of the model and of the best baseline."""
-        mean = {m: float(np.mean([row.scores[m] for row in self.rows])) for m in METHODS}
-        best = max(BASELINES, key=lambda m: mean[m])
-        return (
-            f"{self.case}: {len(self.rows)} labels, DSC {mean[MODEL]:.3f} ({best} {mean[best]:.3f}), "
-            f"{self.seconds:.1f} s"
-        )
-
-
 def label_rows(
     case: Case, truth: Integer[np.ndarray, "D H W"], labels: Integer[np.ndarray, "D H W"]
 ) -> list[Row]:
@@ -104,7 +86,7 @@ def label_rows(
 
 def evaluate_boxes(
     paths: Sequence[Path], predictor: Answering, seed: int = 7, chosen: Collection[Path] | None = None
-) -> Iterator[CaseScores]:
+) -> Iterator[Row]:
     """Scores of every label of labelled cases; each case is predicted as the container would.
 
     Args:
@@ -123,8 +105,7 @@ def evaluate_boxes(
             )
         spacing_of(case)
         truth = truth_of(case, source)
-        prediction = predictor.segment(case)
-        rows = label_rows(case, truth, prediction.labels)
+        rows = label_rows(case, truth, predictor.segment(case).labels)
         if not rows:
             raise CaseError(f"{source.name}: gts: no label 1..{len(case.boxes)} occurs; nothing to score")
-        yield CaseScores(case.name, rows, prediction.seconds)
+        yield from rows

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Integer
 
-from lexor.case import Case, Clicks
+from lexor.case import Case, CaseError, Clicks
 from lexor.evaluation.boxes import Answering
 from lexor.evaluation.cases import spacing_of
 from lexor.evaluation.clicks import Click, next_clicks
@@ -62,6 +62,11 @@ def runs_of(
         labels = prediction.labels
         yield Run(score_case(labels, truth, spacing), prediction.seconds), labels
     entries = max(len(case.boxes), int(truth.max()))
+    if not case.boxes and len(present := np.unique(truth[truth > 0])) < entries:
+        raise CaseError(
+            f"{case.name}: gts has labels {', '.join(map(str, present[:9]))}; number them 1, 2, ... without a gap, "
+            "as the challenge's files are: clicks tell of a class by its place alone"
+        )
     given = (Clicks(),) * entries
     for _ in range(clicks):
         new = next_clicks(labels, truth)

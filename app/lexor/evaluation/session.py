@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import lexor
 from lexor.case import Case, CaseError
 from lexor.evaluation.automatic import automatic_run
 from lexor.evaluation.boxes import Answering, Row, label_rows
@@ -52,13 +53,33 @@ class Failure:
         return f"{self.case}: FAILED: {self.error}"
 
 
-def identity(predictor: Predictor, settings: Settings) -> dict[str, Any]:
-    """What the results depend on, for the head of a `Record`: the settings, and a hash of the model's weights."""
-    digest = hashlib.sha256()
+def identity(
+    predictor: Predictor, settings: Settings, paths: Sequence[Path], truths: Path | None = None
+) -> dict[str, Any]:
+    """What the results depend on, for the head of a `Record`: the settings, and hashes of the model's weights, of the
+    cases (names and sizes, of the truths as well where they are apart) and of this package.
+
+    Args:
+        paths, truths: as `evaluate_cases` takes them.
+    """
+    weights = hashlib.sha256()
     for name, tensor in sorted(predictor.runner.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().float().numpy().tobytes())
-    return {**asdict(settings), "weights": digest.hexdigest()}
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().float().numpy().tobytes())
+    cases = hashlib.sha256()
+    for path in sorted(paths):
+        for file in (path,) if truths is None else (path, truths / path.name):
+            cases.update(f"{file.name} {file.stat().st_size if file.is_file() else None}\n".encode())
+    code = hashlib.sha256()
+    package = Path(lexor.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        code.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    return {
+        **asdict(settings),
+        "weights": weights.hexdigest(),
+        "cases": cases.hexdigest(),
+        "code": code.hexdigest(),
+    }
 
 
 def evaluate_cases(

@@ -60,6 +60,8 @@ def find_cases(inputs: Path) -> list[Path]:
         CaseError: there is nothing there to read.
     """
     if inputs.is_file():
+        if inputs.suffix != ".npz":
+            raise CaseError(f"{inputs}: only challenge .npz files are read; README tells how to make one")
         return [inputs]
     if not inputs.is_dir():
         raise CaseError(f"{inputs}: no such file or folder; give a challenge .npz file or a folder of them")

@@ -83,8 +83,8 @@ def bundled_weights(name: str, model: str) -> Path:
     if path is None:
         places = ", ".join(str(folder) for folder in weight_folders())
         raise WeightsError(
-            f"{name}: no weights of model {model!r} in {places}; set LEXOR_WEIGHTS to their folder, "
-            "or pass weights=PATH, or weights=None for a random initialisation"
+            f"{name}: no weights of model {model!r} in {places}; give --weights FILE (in Python weights=FILE, or "
+            "None for a random initialisation), or set LEXOR_WEIGHTS to their folder"
         )
     if path.name not in read_manifest(path.parent):
         raise WeightsError(f"{path}: not listed in {path.parent / MANIFEST}; save it again with save_weights")
@@ -211,18 +211,6 @@ def save_weights(
     manifest = {name: asdict(entries[name]) for name in sorted(entries)}
     _write_atomically(path.parent / MANIFEST, _dump(manifest))
     return entry
-
-
-def update_card(weights: Path, **facts: Any) -> None:
-    """Replaces facts on the card of a saved weights file, such as scores measured later.
-
-    Raises:
-        WeightsError: the manifest does not name a card for the file.
-    """
-    entry = read_manifest(weights.parent).get(weights.name)
-    if entry is None or entry.card is None:
-        raise WeightsError(f"{weights}: {MANIFEST} names no card of it; save it with save_weights(card=...)")
-    _write_atomically(weights.parent / entry.card, _dump({**read_card(weights), **facts}))
 
 
 def verify_weights(path: Path) -> None:

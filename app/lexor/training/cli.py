@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from lexor._commands import Device, failure
+from lexor._commands import Device, check_folders, failure
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def train(
-    config: Annotated[str, typer.Argument(help="A YAML file, or mobilenet3d, vit_s, paper, smoke.")],
+    config: Annotated[
+        str, typer.Argument(help="A YAML file, or mobilenet3d, vit_s, segvol_vit_s, encoders, paper, smoke.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/CONFIG if not given.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
     device: Annotated[Device, typer.Option(help="auto: the GPU where there is one.")] = Device.AUTO,
@@ -63,6 +65,11 @@ def train(
     out = out or Path("runs") / Path(config).stem
     try:
         settings = load_config(config, {key: value for key, value in given.items() if value is not None})
+        if settings.mix.real and not settings.data.paths:
+            raise TrainingError(
+                f"data.paths: none, where mix.real is {settings.mix.real}; give --data FOLDER, or --real 0 to train "
+                "on synthetic scenes alone"
+            )
         state = run(settings, out, resume=resume, device=device.value)
     except (TrainingError, WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None
@@ -92,6 +99,8 @@ def retrain(
     out = out or Path("runs") / "retrain" / card.stem
     try:
         if data_differ(card, data or []):
+            if not data:
+                raise TrainingError(f"{card}: was trained on cases; give --data FOLDER, or a packed file")
             typer.echo(f"warning: {card}: was trained on other cases than these: sha256 differs", err=True)
         weights, entry = run(card, data or [], out, device=device.value, devices=devices)
     except (TrainingError, WeightsError, ValueError, OSError) as problem:
@@ -144,6 +153,7 @@ def leave_out(
     }
     best: dict[tuple[str, ...], LeftOut] = {}
     try:
+        check_folders(csv)
         settings = load_config(config, {key: value for key, value in given.items() if value is not None})
         turns = [turn.split(",") for turn in sources]
         share = SHARE if share is None else share

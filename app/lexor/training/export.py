@@ -51,6 +51,8 @@ def export(
     """
     if share is not None and mean_with is None:
         raise ValueError("--share: of what? give --mean-with, the other weights of the mean")
+    if not (run / CONFIG).is_file():
+        raise TrainingError(f"{run}: holds no run; give a folder that `lexor train` left")
     config = load_config(run / CONFIG)
     state = read_state(run / LAST)["progress"]
     training = describe_training(config, state, run, f"{path.stem}.json")

@@ -103,7 +103,7 @@ def leave_out_scores(
                 weights = folder / MEAN
             samples, minutes = samples + state.samples, minutes + state.seconds / 60
             predictor = Predictor(model.name, device=device, weights=weights)
-            rows = [row for case in evaluate_boxes(left, predictor, seed) for row in case.rows]
+            rows = list(evaluate_boxes(left, predictor, seed))
             found = LeftOut(tuple(sources), number, samples, minutes, weights, rows)
             yield found
             score = found.score

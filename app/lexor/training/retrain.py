@@ -40,6 +40,8 @@ def read_stages(card: Path, data: Sequence[Path]) -> list[Stage]:
         TrainingError: a run without what it takes to run it again, or none at all.
         WeightsError: the card cannot be read.
     """
+    if not card.is_file():
+        raise TrainingError(f"{card}: no such file; give the card of trained weights")
     runs: list[tuple[str, dict[str, Any]]] = []
     told = read_json(card).get("training")
     while told is not None:

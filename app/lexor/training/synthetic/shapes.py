@@ -35,19 +35,6 @@ class Patch:
         out[self.where] = self.mask
         return out
 
-    def minus(self, other: Patch) -> Patch:
-        """What of this patch the other does not cover."""
-        mask = self.mask.clone()
-        mine, theirs = [], []
-        for a, b in zip(self.where, other.where, strict=True):
-            low, high = max(a.start, b.start), min(a.stop, b.stop)
-            if low >= high:
-                return self
-            mine.append(slice(low - a.start, high - a.start))
-            theirs.append(slice(low - b.start, high - b.start))
-        mask[tuple(mine)] &= ~other.mask[tuple(theirs)]
-        return Patch(self.where, mask)
-
 
 def union(grid: Grid, patches: list[Patch]) -> Patch:
     """All voxels of some patches."""
