@@ -143,8 +143,11 @@ def evaluate(
         ),
     ] = None,
     clicks: Annotated[
-        int, typer.Option("--clicks", min=0, help="Rounds of corrective clicks; 0: the box run alone.")
-    ] = 5,
+        int | None,
+        typer.Option(
+            "--clicks", min=0, help="Rounds of corrective clicks, 5 if not given; 0: the box run alone."
+        ),
+    ] = None,
     boxes: Annotated[
         bool, typer.Option("--boxes/--no-boxes", help="Withhold the boxes: the first run comes with clicks.")
     ] = True,
@@ -192,6 +195,7 @@ def evaluate(
     from lexor.case import CaseError
     from lexor.evaluation.cases import choose_cases
     from lexor.evaluation.report import report_of, write_files
+    from lexor.evaluation.protocol import CLICKS
     from lexor.evaluation.results import CaseResult, Record
     from lexor.evaluation.session import Settings, evaluate_cases, identity
     from lexor.inference.batch import find_cases
@@ -199,8 +203,11 @@ def evaluate(
     from lexor.viewing.console import progress
 
     wanted = [name.strip() for name in (sources or "").split(",") if name.strip()]
+    if clicks and prompt is not Prompt.GIVEN:
+        raise failure(f"--clicks {clicks}: automatic prompts are scored without clicks; leave it out")
+    rounds = CLICKS if prompt is Prompt.GIVEN else 0
     settings = Settings(
-        clicks=clicks if prompt is Prompt.GIVEN else 0,
+        clicks=rounds if clicks is None else clicks,
         boxes=boxes,
         prompt=prompt.value,
         top=top,

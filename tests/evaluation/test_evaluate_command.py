@@ -66,6 +66,14 @@ def test_all_tables_and_files(folder: Path, tmp_path: Path) -> None:
     assert "s.jsonl: holds results for clicks 2, not 1" in output
 
 
+def test_automatic_prompts_go_without_clicks(folder: Path) -> None:
+    status, output = run(folder, "--prompt", "auto", "--clicks", 3)
+    assert (status, output) == (
+        2,
+        "error: --clicks 3: automatic prompts are scored without clicks; leave it out\n",
+    )
+
+
 def test_files_that_cannot_be_written_are_told_before_the_work(folder: Path, tmp_path: Path) -> None:
     for option in ("--csv", "--label-csv", "--json"):
         status, output = run(folder, option, tmp_path / "absent" / "file")
