@@ -194,8 +194,8 @@ def evaluate(
     """Score the challenge's protocol: the box run beside three answers that need no model, then clicks."""
     from lexor.case import CaseError
     from lexor.evaluation.cases import choose_cases
-    from lexor.evaluation.report import report_of, write_files
     from lexor.evaluation.protocol import CLICKS
+    from lexor.evaluation.report import report_of, write_files
     from lexor.evaluation.results import CaseResult, Record
     from lexor.evaluation.session import Settings, evaluate_cases, identity
     from lexor.inference.batch import find_cases
