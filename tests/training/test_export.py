@@ -5,9 +5,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lexor.models.checkpoints import read_card, save_weights
+from lexor.models.checkpoints import file_hash, read_card, save_weights
 from lexor.models.factory import create_model
-from lexor.training.config import load_config
+from lexor.training.config import TrainingConfig, load_config
 from lexor.training.export import export
 from lexor.training.loop import train
 
@@ -86,6 +86,23 @@ def test_the_mean_with_other_weights_is_written_and_told(tmp_path: Path) -> None
         "sha256": sha256(other.read_bytes()).hexdigest(),
         "share": 0.25,
     }
+
+
+def test_a_run_knows_what_it_started_from_whatever_lies_there_now(tmp_path: Path) -> None:
+    def config(**more: object) -> TrainingConfig:
+        tiny = {"model.window": [8, 16, 16], "budget": {"steps": 1}}
+        return load_config("smoke", tiny | more)
+
+    weights = tmp_path / "weights" / "mobilenet3d.safetensors"
+    train(config(), tmp_path / "first", device="cpu")
+    export(tmp_path / "first", weights, licence="MIT")
+    start = file_hash(weights)
+    train(config(seed=1, **{"model.start": weights}), tmp_path / "second", device="cpu")
+    for _ in range(2):
+        export(tmp_path / "second", weights, licence="MIT")
+        told = read_card(weights)["training"]
+        assert told["start"] == {"file": weights.name, "sha256": start}
+        assert "before" not in told["before"]
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:

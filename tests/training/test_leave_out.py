@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from safetensors.torch import load_file
 from lexor.case import Box, Case, write_case
 from lexor.evaluation.boxes import METHODS, MODEL, Row
 from lexor.training.config import BudgetConfig, TrainingConfig, TrainingError, load_config
+from lexor.training.export import export
 from lexor.training.leave_out import LeftOut, leave_out_scores
+from lexor.training.loop import train
 
 
 @pytest.fixture
@@ -89,6 +92,25 @@ def test_a_run_that_was_stopped_is_not_scored(config: TrainingConfig, tmp_path: 
         next(leave_out_scores(stopped, tmp_path / "runs", [["CT_alpha"]], device="cpu"))
     found = next(leave_out_scores(config, tmp_path / "runs", [["CT_alpha"]], device="cpu"))
     assert found.samples == config.batch, "it went on to its one step"
+
+
+def test_a_start_that_has_seen_the_sources_is_refused(config: TrainingConfig, tmp_path: Path) -> None:
+    seen = tmp_path / "seen" / "mobilenet3d.safetensors"
+    train(config, tmp_path / "seen", device="cpu")
+    export(tmp_path / "seen", seen, licence="MIT")
+    leaking = config.model_copy(update={"model": config.model.model_copy(update={"start": seen})})
+    with pytest.raises(TrainingError, match=r"have seen CT_alpha, as their card tells; start from others"):
+        next(leave_out_scores(leaking, tmp_path / "runs", [["CT_alpha"]], device="cpu"))
+
+
+def test_the_runs_of_another_chain_are_not_gone_on_with(config: TrainingConfig, tmp_path: Path) -> None:
+    def chain(**how: Any) -> list[LeftOut]:
+        return list(leave_out_scores(config, tmp_path / "runs", [["CT_alpha"]], 3, device="cpu", **how))
+
+    first = chain(share=0.5)
+    assert [found.score for found in chain(share=0.5)] == [found.score for found in first], "only scored"
+    with pytest.raises(TrainingError, match=r"CT_alpha/3: holds a run that did not start from this"):
+        chain(share=0.25)
 
 
 def test_the_score_is_the_mean_over_modalities() -> None:

@@ -4,16 +4,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from lexor.models.factory import create_model
 from lexor.training.config import TrainingConfig, TrainingError, load_config
 from lexor.training.loop import train
 from lexor.training.records import read_log
-from lexor.training.state import read_state
+from lexor.training.state import read_state, save_plain
 
 TINY = {
     "model.window": [8, 16, 16],
@@ -35,7 +37,7 @@ def tiny(steps: int, **overrides: object) -> TrainingConfig:
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, data: Path) -> None:
-    paths = {"data.paths": [data]}
+    paths = {"data.paths": [data], "mix.real": 0.5}
     whole = train(tiny(6, **paths), tmp_path / "whole", device="cpu")
     train(tiny(3, **paths), tmp_path / "parts", device="cpu")
     state = train(tiny(6, **paths), tmp_path / "parts", device="cpu", resume=True)
@@ -46,6 +48,82 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, data: Path) -> N
         assert [row[key] for row in found] == [row[key] for row in wanted]
     one, other = (load_file(tmp_path / name / "average.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_two_processes_go_on_as_if_never_stopped(tmp_path: Path) -> None:
+    """Between two rows of the log, where each process has sums of its own."""
+    settings = {"devices": 2, "model.window": [12, 24, 24], "log_every": 3}
+    train(tiny(3, **settings), tmp_path / "whole", device="cpu")
+    train(tiny(2, **settings), tmp_path / "parts", device="cpu")
+    train(tiny(3, **settings), tmp_path / "parts", device="cpu", resume=True)
+    wanted, found = (read_log(tmp_path / name / "log.csv") for name in ("whole", "parts"))
+    assert [row["step"] for row in found] == [3]
+    assert found[0]["loss"] == pytest.approx(wanted[0]["loss"], rel=1e-12)
+    one, other = (load_file(tmp_path / name / "average.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_goes_on_as_it_began(tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    save_plain(create_model("mobilenet3d", weights=None, seed=1), start, "mobilenet3d")
+    config = tiny(1, **{"model.start": start, "seed": 4})
+    train(config, tmp_path / "run", device="cpu")
+
+    def refused(message: str, **changes: object) -> None:
+        with pytest.raises(TrainingError, match=message):
+            train(tiny(2, seed=4, **changes), tmp_path / "run", device="cpu", resume=True)
+
+    refused(
+        r"run: holds a run of data.leave_out \[\], not \['CT_alpha'\]", **{"data.leave_out": ["CT_alpha"]}
+    )
+    refused(r"run: holds a run of optimiser.rate 0.002, not 0.001", **{"optimiser.rate": 1e-3})
+    other = tmp_path / "other.safetensors"
+    save_plain(create_model("mobilenet3d", weights=None, seed=2), other, "mobilenet3d")
+    refused(r"run: holds a run that did not start from this .*other", **{"model.start": other})
+    start.unlink()
+    state = train(tiny(2, seed=4), tmp_path / "run", device="cpu", resume=True)
+    assert state.step == 2, "neither its start nor the option is needed any more"
+    assert load_config(tmp_path / "run" / "config.yaml").model.start == start
+
+
+def test_a_gradient_that_is_not_finite_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(fabric: Fabric, loss: torch.Tensor, *given: Any, **how: Any) -> None:
+        loss.backward()
+        for group in gradients:
+            group.grad.fill_(torch.inf)
+
+    train(tiny(1), tmp_path / "run", device="cpu")
+    before = read_state(tmp_path / "run" / "last.pt")["model"]
+    gradients: list[Any] = []
+    setup = Fabric.setup
+
+    def watched(fabric: Fabric, module: torch.nn.Module, *optimisers: Any) -> Any:
+        gradients.append(next(module.parameters()))
+        return setup(fabric, module, *optimisers)
+
+    monkeypatch.setattr(Fabric, "setup", watched)
+    monkeypatch.setattr(Fabric, "backward", spoilt)
+    assert train(tiny(3), tmp_path / "run", device="cpu", resume=True).step == 3
+    after = read_state(tmp_path / "run" / "last.pt")["model"]
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_what_a_started_process_finds_wrong_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "torn.safetensors").write_bytes(b"torn")
+    config = tiny(1, devices=2, **{"model.start": tmp_path / "torn.safetensors"})
+    with pytest.raises(TrainingError, match=r"^\S*torn.safetensors: not a safetensors file"):
+        train(config, tmp_path / "run", device="cpu")
+
+
+@pytest.mark.parametrize("name", ["segvol_vit_s", "mobilenet3d", "vit_s"])
+def test_every_family_trains_in_bfloat16(tmp_path: Path, name: str) -> None:
+    overrides = {"model.name": name, "model.window": [16, 64, 64], "precision": "bf16-mixed", "batch": 1}
+    if name == "segvol_vit_s":
+        overrides["prompts.recipe"] = "volume"
+    assert train(tiny(2, **overrides), tmp_path / "run", device="cpu").step == 2
+    assert all(0 < row["loss"] < 9 for row in read_log(tmp_path / "run" / "log.csv"))
 
 
 def test_a_run_leaves_its_records_and_weights_that_load(tmp_path: Path) -> None:
@@ -71,7 +149,7 @@ def test_a_run_is_not_overwritten_and_a_torn_log_is_mended(tmp_path: Path) -> No
     rows = read_log(tmp_path / "run" / "log.csv")
     assert [row["step"] for row in rows] == [1, 2]
     assert rows[1]["loss"] < 9
-    with pytest.raises(TrainingError, match=r"holds a 'mobilenet3d', model.name is 'vit_s'"):
+    with pytest.raises(TrainingError, match=r"run: holds a run of model.name 'mobilenet3d', not 'vit_s'"):
         train(tiny(3, **{"model.name": "vit_s"}), tmp_path / "run", device="cpu", resume=True)
 
 

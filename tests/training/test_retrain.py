@@ -74,7 +74,7 @@ def test_another_cards_runs_are_not_gone_on_with(tmp_path: Path, data: Path, shi
     told = json.loads(card.read_text("utf-8"))
     told["training"]["before"]["config"]["seed"] = 5
     card.write_text(json.dumps(told), "utf-8")
-    with pytest.raises(TrainingError, match=r"again/1: holds another run than the card tells of"):
+    with pytest.raises(TrainingError, match=r"again/1: holds a run of seed 3, not 5; go on as it began"):
         retrain(card, [data], tmp_path / "again", device="cpu")
 
 
@@ -97,7 +97,10 @@ def test_a_card_without_a_run_is_an_error(tmp_path: Path, shipped: Path) -> None
     card.write_text(json.dumps(told), "utf-8")
     with pytest.raises(TrainingError, match="started from weights of which the card tells nothing"):
         read_stages(card, [])
+    card.write_text("{}", "utf-8")
     with pytest.raises(TrainingError, match="tells of no training"):
+        read_stages(card, [])
+    with pytest.raises(TrainingError, match=r"none.json: no such file"):
         read_stages(tmp_path / "none.json", [])
 
 

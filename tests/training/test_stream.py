@@ -11,7 +11,14 @@ WINDOW = (8, 16, 16)
 
 
 def small(data: Path | None, **overrides: object) -> TrainingConfig:
-    given = {"batch": 2, "mix.initial": 2, "mix.scenes": 3, "mix.renew_every": 1, "prompts.mix": {}}
+    given = {
+        "batch": 2,
+        "mix.initial": 2,
+        "mix.scenes": 3,
+        "mix.renew_every": 1,
+        "prompts.mix": {},
+        "mix.real": 0.5,
+    }
     paths = {} if data is None else {"data.paths": [data]}
     return load_config("smoke", given | paths | overrides)
 

@@ -22,6 +22,7 @@ def train(
     device: Annotated[Device, typer.Option(help="auto: the GPU where there is one.")] = Device.AUTO,
     devices: Annotated[int | None, typer.Option(min=1, help="Training processes, one a device.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Sample makers of each.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Samples a step, in each process.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget of the whole run.")] = None,
     session: Annotated[float | None, typer.Option(help="Save and stop after so many minutes.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Budget of the whole run, in steps.")] = None,
@@ -49,6 +50,7 @@ def train(
     given: dict[str, Any] = {
         "devices": devices,
         "workers": workers,
+        "batch": batch,
         "budget.minutes": minutes,
         "budget.session_minutes": session,
         "budget.steps": steps,
@@ -69,6 +71,10 @@ def train(
             raise TrainingError(
                 f"data.paths: none, where mix.real is {settings.mix.real}; give --data FOLDER, or --real 0 to train "
                 "on synthetic scenes alone"
+            )
+        if settings.data.paths and not settings.mix.real:
+            raise TrainingError(
+                "data.paths: mix.real is 0, no case would be seen; give --real 0.4, or no --data"
             )
         state = run(settings, out, resume=resume, device=device.value)
     except (TrainingError, WeightsError, ValueError, OSError) as problem:

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 Size = PositiveInt
 PRESETS = Path(__file__).parent / "configs"
@@ -149,7 +150,7 @@ class OptimiserConfig(Section):
 
     name: Literal["adamw", "adam"] = "adamw"
     rate: PositiveFloat = 2e-3
-    betas: tuple[Share, Share] = (0.9, 0.98)
+    betas: tuple[Decay, Decay] = (0.9, 0.98)
     decay: Weight = 0.02
     warm_up: Annotated[int, Field(ge=0)] = 200
     schedule: Literal["cosine", "halving", "constant"] = "cosine"
@@ -183,7 +184,8 @@ class TrainingConfig(Section):
     Attributes:
         average: decay of the exponential average of the weights; 0: none.
         batch: samples a step, in each process.
-        workers: processes that make samples for each training process; 0: it makes its own.
+        workers: processes that make samples for each training process; 0: it makes its own. None: by device, see
+            `fabric.placed`.
         devices: training processes, one a device.
         log_every: steps a row of the log.
         save_every_minutes: between checkpoints.
@@ -196,11 +198,11 @@ class TrainingConfig(Section):
     loss: LossConfig = LossConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     budget: BudgetConfig
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.998
+    average: Decay = 0.998
     batch: PositiveInt = 4
     precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0)] | None = None
     devices: PositiveInt = 1
     log_every: PositiveInt = 50
     save_every_minutes: PositiveFloat = 4.0

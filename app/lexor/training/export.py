@@ -12,13 +12,13 @@ from typing import Any
 import torch
 import yaml
 
-from lexor.models.checkpoints import ManifestEntry, file_hash, read_card, save_weights
+from lexor.models.checkpoints import ManifestEntry, file_hash, save_weights
 from lexor.models.factory import create_model
 from lexor.training.config import DataConfig, TrainingConfig, TrainingError, load_config
 from lexor.training.means import SHARE, mean_of
 from lexor.training.pack import manifest_of
 from lexor.training.records import LOG, read_log
-from lexor.training.state import AVERAGE, CONFIG, LAST, read_state
+from lexor.training.state import AVERAGE, CONFIG, LAST, read_origin, read_state
 from lexor.training.subjects import Subjects, source_of
 
 UNKNOWN = "unknown; no manifest.csv says it"
@@ -55,7 +55,7 @@ def export(
         raise TrainingError(f"{run}: holds no run; give a folder that `lexor train` left")
     config = load_config(run / CONFIG)
     state = read_state(run / LAST)["progress"]
-    training = describe_training(config, state, run, f"{path.stem}.json")
+    training = describe_training(config, state, read_origin(run, config), run, f"{path.stem}.json")
     if mean_with is None:
         model = create_model(config.model.name, weights=run / AVERAGE)
     else:
@@ -97,7 +97,9 @@ def data_hash(data: DataConfig) -> str:
     return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
 
 
-def describe_training(config: TrainingConfig, state: dict[str, Any], run: Path, card: str) -> dict[str, Any]:
+def describe_training(
+    config: TrainingConfig, state: dict[str, Any], origin: dict[str, Any], run: Path, card: str
+) -> dict[str, Any]:
     """How to make the weights again, and what it took.
 
     Where the data lie is left to the command: it differs by machine. How the weights that the run started from were
@@ -106,18 +108,18 @@ def describe_training(config: TrainingConfig, state: dict[str, Any], run: Path, 
     rows = read_log(run / LOG)
     values = yaml.safe_load(config.dump())
     values["data"].pop("paths")
-    start = values["model"].pop("start")
+    values["model"].pop("start")
     command = f"lexor retrain weights/{card}"
     if config.data.paths:
         command += " --data FOLDER_OR_PACK"
     facts: dict[str, Any] = {"config": values, "seed": config.seed}
     before = {}
-    if start is not None:
-        facts["start"] = {"file": Path(start).name, "sha256": file_hash(Path(start))}
-        before = dict(read_card(Path(start)).get("training", {}))
+    if origin:
+        facts["start"] = {"file": origin["file"], "sha256": origin["sha256"]}
+        before = dict(origin["before"])
         before.pop("command", None)
         if not before:
-            command = f"none: no card tells how {Path(start).name}, which the run started from, was made"
+            command = f"none: no card tells how {origin['file']}, which the run started from, was made"
     facts["command"] = command
     facts |= {
         "steps": state["step"],

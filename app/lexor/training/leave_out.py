@@ -9,11 +9,12 @@ from pathlib import Path
 from lexor.evaluation.boxes import MODEL, Row, evaluate_boxes
 from lexor.evaluation.tables import modality_means
 from lexor.inference.predictor import Predictor
-from lexor.training.config import TrainingConfig, TrainingError
+from lexor.models.checkpoints import read_card
+from lexor.training.config import TrainingConfig, TrainingError, parse_config
 from lexor.training.loop import train
 from lexor.training.means import SHARE, mean_of
 from lexor.training.schedule import progress
-from lexor.training.state import AVERAGE, save_plain
+from lexor.training.state import AVERAGE, LAST, continued, save_plain
 from lexor.training.subjects import list_files, source_of
 
 MEAN = "mean.safetensors"
@@ -59,8 +60,8 @@ def leave_out_scores(
     """Trains without some sources, run after run, and scores each run's weights on these: the score that tells when
     to stop, for more training on the same sources raises theirs in any case.
 
-    Bundled weights are made so: every run starts from what the last one left, and leaves the mean of its averaged
-    weights and those that it started from. The weights to keep are those with the highest score.
+    Bundled weights are made in this way: every run starts from what the last one left, and leaves the mean of its
+    averaged weights and those that it started from. The weights to keep are those with the highest score.
 
     Args:
         config: of every run, seeds apart, which count up; its data must be folders, its start, if any, weights that
@@ -74,7 +75,8 @@ def leave_out_scores(
         seed: of the boxes' loosening.
 
     Raises:
-        TrainingError: as `train`; a turn whose sources have no file in the folders; a run was stopped.
+        TrainingError: as `train`; a turn whose sources have no file in the folders, or were seen by the weights to
+            start from, as their card tells; a folder holds another run; a run was stopped.
     """
     files = [file for path in config.data.paths for file in list_files(path)]
     for sources in turns:
@@ -85,6 +87,8 @@ def leave_out_scores(
             )
         data = config.data.model_copy(update={"leave_out": (*config.data.leave_out, *sources)})
         start = config.model.start
+        if start is not None:
+            _check_unseen(start, sources)
         samples, minutes, best, since = 0, 0.0, -1.0, 0
         for number in range(1, runs + 1):
             folder = out / "+".join(sources) / str(number)
@@ -92,6 +96,8 @@ def leave_out_scores(
             if number > 1:
                 model = model.model_copy(update={"start_model": None})
             run = config.model_copy(update={"data": data, "model": model, "seed": config.seed + number - 1})
+            if (folder / LAST).exists() and (continued(run, folder).model.start is None) != (start is None):
+                raise TrainingError(f"{folder}: holds a run with another start; give another --out")
             state = train(run, folder, resume=True, device=device)
             if progress(run.budget, state.step, state.seconds) < 1:
                 raise TrainingError(
@@ -111,3 +117,16 @@ def leave_out_scores(
             if since == patience:
                 break
             best, start = max(best, score), weights
+
+
+def _check_unseen(weights: Path, sources: Sequence[str]) -> None:
+    """That no run on a weights' card, if they have one, was trained on any of the sources."""
+    told = read_card(weights).get("training")
+    while told:
+        config = parse_config(told.get("config"), str(weights), {"data.paths": []})
+        seen = [source for source in sources if source not in config.data.leave_out]
+        if seen and config.mix.real:
+            raise TrainingError(
+                f"{weights}: have seen {', '.join(seen)}, as their card tells; start from others"
+            )
+        told = told.get("before")

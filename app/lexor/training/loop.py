@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import time
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
-from lightning_fabric.strategies.strategy import Strategy
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from lexor.models.checkpoints import load_weights
 from lexor.models.factory import create_model
@@ -26,6 +24,7 @@ from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Masks, Segmenter
 from lexor.training.adoption import adopt
 from lexor.training.config import LossConfig, TrainingConfig, TrainingError
+from lexor.training.fabric import make_fabric, placed
 from lexor.training.interaction import interact
 from lexor.training.losses import segmentation_loss
 from lexor.training.optimiser import lay_out_gradients, make_optimiser, update_average
@@ -33,7 +32,7 @@ from lexor.training.records import Records
 from lexor.training.samples import Truth
 from lexor.training.schedule import learning_rate, progress
 from lexor.training.signals import signals_forwarded, stop_request
-from lexor.training.state import CONFIG, LAST, Progress, load_state, save_state
+from lexor.training.state import CONFIG, LAST, Progress, continued, load_state, origin_of, save_state
 from lexor.training.stream import INTERACTIONS, Batch, Batches, load_batches
 from lexor.training.subjects import Subjects
 
@@ -58,47 +57,38 @@ def train(config: TrainingConfig, out: Path, *, resume: bool = False, device: st
     """Trains until the budget is spent or the process is asked to stop (SIGINT, SIGTERM), then saves.
 
     Args:
-        config: of the run. One that goes on may have another than it began with, of the same model.
+        config: of the run. One that goes on has the recipe that it began with; its budget may be another, and its
+            data may lie elsewhere. What it started from is kept.
         out: its folder.
         resume: go on from OUT/last.pt; without that file the run begins.
-        device: "cpu", "cuda", or "auto" for the GPU where there is one. Under torchrun or Slurm the launcher's
-            processes are used, else `config.devices` are started here.
+        device: see `placed`; `make_fabric` says who starts the processes.
 
     Returns:
         Where the run stands.
 
     Raises:
-        TrainingError: OUT holds a run and `resume` is not set, data that cannot be used, a loss that is not
-            finite.
+        TrainingError: OUT holds a run and `resume` is not set, or one of another recipe; data that cannot be used;
+            a loss, or weights, that are not finite.
         WeightsError: the weights to start from do not fit.
     """
     if not resume and (out / LAST).exists():
         raise TrainingError(f"{out / LAST}: there is a run; give --resume to go on with it, or another --out")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("--device cuda: no GPU that torch can use; give --device cpu")
+    if (out / LAST).exists():
+        config = continued(config, out)
+    config, device = placed(config, device)
     Subjects(config.data)  # errors of the data are told before processes start
     out.mkdir(parents=True, exist_ok=True)
-    launched = "LOCAL_RANK" in os.environ or "SLURM_NTASKS" in os.environ
-    strategy: str | Strategy = "auto"
-    if launched or config.devices > 1:
-        strategy = DDPStrategy(
-            start_method="popen" if launched else "spawn",
-            gradient_as_bucket_view=True,
-            find_unused_parameters=_leaves_parameters_out(config.model.name),
-        )
-    fabric = Fabric(accelerator=device, devices=config.devices, strategy=strategy, precision=config.precision)
-    with signals_forwarded():
-        result: Progress = fabric.launch(partial(run, config=config, out=out))
+    fabric = make_fabric(config, device)
+    try:
+        with signals_forwarded():
+            result: Progress = fabric.launch(partial(run, config=config, out=out))
+    except ProcessRaisedException as problem:
+        # A process that was started here can only send its traceback.
+        kind, _, message = str(problem).strip().splitlines()[-1].partition(": ")
+        if kind.rpartition(".")[2] not in ("TrainingError", "WeightsError"):
+            raise
+        raise TrainingError(message) from None
     return result
-
-
-def _leaves_parameters_out(name: str) -> bool:
-    """SegVol's decoder answers with one of its four masks; the others' heads get no gradient."""
-    with torch.device("meta"):
-        model = create_model(name, weights=None, device="meta")
-    return model.zoom_out == "volume"
 
 
 def run(fabric: Fabric, config: TrainingConfig, out: Path) -> Progress:
@@ -108,7 +98,7 @@ def run(fabric: Fabric, config: TrainingConfig, out: Path) -> Progress:
         # Threads that share cores with anything else wait for one another; processes do not.
         torch.set_num_threads(1)
     session = Session(fabric, config, out)
-    began = saved = time.monotonic()
+    began, saved = time.monotonic(), 0.0
     spent = session.state.seconds
     with stop_request() as request:
         while True:
@@ -117,9 +107,9 @@ def run(fabric: Fabric, config: TrainingConfig, out: Path) -> Progress:
             share = progress(config.budget, session.state.step, session.state.seconds)
             limit = config.budget.session_minutes
             stop = stop or share >= 1 or (limit is not None and elapsed >= limit * 60)
-            if stop or time.monotonic() - saved > config.save_every_minutes * 60:
+            if stop or elapsed - saved > config.save_every_minutes * 60:
                 session.save()
-                saved = time.monotonic()
+                saved = elapsed
             if stop:
                 break
             session.step(share)
@@ -141,19 +131,23 @@ class Session:
         self.fabric, self.config, self.out = fabric, config, out
         name = config.model.name
         model = create_model(name, weights=None, seed=config.seed).train()
-        lender = config.model.start_model or name
-        if config.model.start is not None and lender == name:
-            load_weights(model, config.model.start, architecture=name)
-        elif config.model.start is not None:
-            adopt(model, create_model(lender, weights=config.model.start))
+        start = config.model.start
+        begins = not (out / LAST).exists()
+        self.origin = origin_of(start) if begins and start is not None else {}
+        if begins and start is not None:
+            lender = config.model.start_model or name
+            if lender == name:
+                load_weights(model, start, architecture=name)
+            else:
+                adopt(model, create_model(lender, weights=start))
         self.model: Segmenter = model.to(fabric.device)
         if fabric.world_size > 1:
             lay_out_gradients(self.model)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimiser = make_optimiser(self.model, config.optimiser)
         self.state = Progress()
-        if (out / LAST).exists():
-            self.state = load_state(out, name, self.model, self.average, self.optimiser)
+        if not begins:
+            self.state, self.origin = load_state(out, name, self.model, self.average, self.optimiser)
         self.state.processes = fabric.world_size
         self.trainable, self._stepper = fabric.setup(Trainable(self.model, config.loss), self.optimiser)
         self._samples = config.batch * fabric.world_size
@@ -182,11 +176,12 @@ class Session:
         loss, score = self.trainable(image, truth, prompts)
         self._stepper.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        if settings.clip:
-            self.fabric.clip_gradients(
-                self.trainable, self._stepper, max_norm=settings.clip, error_if_nonfinite=False
-            )
-        self._stepper.step()
+        # A gradient that is not finite, which all processes see alike, would leave nothing to go on from.
+        norm = self.fabric.clip_gradients(
+            self.trainable, self._stepper, max_norm=settings.clip or math.inf, error_if_nonfinite=False
+        )
+        if norm is None or bool(norm.isfinite()):
+            self._stepper.step()
         state.step += 1
         state.samples += self._samples
         update_average(self.average, self.model, self.config.average, state.step)
@@ -230,12 +225,17 @@ class Session:
         state.waited, self._shown = 0.0, now
 
     def save(self) -> None:
-        """Writes the state and the averaged weights, and draws the curve."""
-        self.state.sums = self._sums.tolist()
+        """Writes the state and the averaged weights, and draws the curve. All processes do it at the same step."""
+        self.state.sums = _reduced(self.fabric, self._sums, "mean")
         self._check(self.state.sums[0])
+        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
+            raise TrainingError(
+                f"step {self.state.step}: weights are not finite; lower optimiser.rate and go on from "
+                f"{self.out / LAST}"
+            )
         if self._records is not None:
             name = self.config.model.name
-            save_state(self.out, name, self.model, self.average, self.optimiser, self.state)
+            save_state(self.out, name, self.model, self.average, self.optimiser, self.state, self.origin)
             self._records.draw()
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 A packed file is a zip archive of arrays NAME/imgs.npy (uint8) and NAME/gts.npy, LZMA-compressed, and manifest.json:
 {"bits", "cases": {NAME: {"sha256": of the source file, "ratio": slice distance over pixel size}}}. Volumes keep their
-shape, on which the challenge's law of boxes depends; what no view of a target reaches is zero. Where the limit of
+shape, on which the challenge's law of boxes depends; what is far from every target is zero. Where the limit of
 size asks for it, the lowest bits of voxels are zero too: they hold noise, and noise does not compress.
 """
 

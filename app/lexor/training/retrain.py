@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lexor.models.checkpoints import ManifestEntry, read_json
-from lexor.training.config import BudgetConfig, TrainingConfig, TrainingError, load_config, parse_config
+from lexor.training.config import TrainingConfig, TrainingError, parse_config
 from lexor.training.export import data_hash, export
 from lexor.training.loop import train
-from lexor.training.state import CONFIG, LAST, read_state
+from lexor.training.state import LAST, continued, read_state
 
 
 @dataclass(frozen=True)
@@ -124,16 +124,8 @@ def _steps_taken(config: TrainingConfig, folder: Path) -> int:
     """
     if not (folder / LAST).exists():
         return 0
-    if _recipe(load_config(folder / CONFIG)) != _recipe(config):
-        raise TrainingError(f"{folder}: holds another run than the card tells of; give another --out")
+    continued(config, folder)
     return int(read_state(folder / LAST)["progress"]["step"])
-
-
-def _recipe(config: TrainingConfig) -> TrainingConfig:
-    """What tells two runs apart: neither where files lie nor how far a run has come."""
-    data = config.data.model_copy(update={"paths": ()})
-    model = config.model.model_copy(update={"start": None})
-    return config.model_copy(update={"data": data, "model": model, "budget": BudgetConfig(steps=1)})
 
 
 def data_differ(card: Path, data: Sequence[Path]) -> bool:

@@ -3,7 +3,9 @@ product."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,7 +15,8 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from lexor.training.config import TrainingError
+from lexor.models.checkpoints import WeightsError, file_hash, read_card
+from lexor.training.config import TrainingConfig, TrainingError, load_config
 
 CONFIG, LAST, AVERAGE = "config.yaml", "last.pt", "average.safetensors"
 
@@ -46,18 +49,23 @@ def save_state(
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
     progress: Progress,
+    origin: Mapping[str, Any],
 ) -> None:
-    """Writes both files, each complete or not at all.
+    """Writes both files, each complete or not at all; the weights first, so that a state never tells of steps that
+    they have not seen.
 
     Args:
         name: of the model, as the registry has it.
+        origin: see `origin_of`.
     """
+    save_plain(average, out / AVERAGE, name)
     state = {
         "name": name,
         "model": model.state_dict(),
         "average": average.state_dict(),
         "optimiser": optimiser.state_dict(),
         "progress": vars(progress),
+        "origin": json.dumps(origin),
     }
     temporary = out / f".{LAST}.tmp"
     with temporary.open("wb") as file:
@@ -65,7 +73,6 @@ def save_state(
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(out / LAST)
-    save_plain(average, out / AVERAGE, name)
 
 
 def save_plain(model: nn.Module, path: Path, name: str) -> None:
@@ -82,8 +89,8 @@ def save_plain(model: nn.Module, path: Path, name: str) -> None:
 
 def load_state(
     out: Path, name: str, model: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
-) -> Progress:
-    """Restores what `save_state` wrote.
+) -> tuple[Progress, dict[str, Any]]:
+    """Restores what `save_state` wrote; where the run stands, and its origin.
 
     Raises:
         TrainingError: the file is damaged, or another model's.
@@ -97,7 +104,75 @@ def load_state(
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
     optimiser.load_state_dict(state["optimiser"])
-    return Progress(**state["progress"])
+    return Progress(**state["progress"]), json.loads(state.get("origin", "{}"))
+
+
+def origin_of(start: Path) -> dict[str, Any]:
+    """What is known of the weights that a run starts from, as long as they are there: "file", "sha256", and "before",
+    how their card says they were made.
+
+    Raises:
+        WeightsError: there are none, or their card cannot be read.
+    """
+    if not start.is_file():
+        raise WeightsError(f"{start}: no such file; give weights to start from")
+    return {
+        "file": start.name,
+        "sha256": file_hash(start),
+        "before": dict(read_card(start).get("training", {})),
+    }
+
+
+def read_origin(out: Path, config: TrainingConfig) -> dict[str, Any]:
+    """The origin of the run in OUT; where none was noted, what `config.model.start` is now."""
+    origin: dict[str, Any] = json.loads(read_state(out / LAST).get("origin", "{}"))
+    start = config.model.start
+    return origin or ({} if start is None else origin_of(start))
+
+
+def continued(config: TrainingConfig, out: Path) -> TrainingConfig:
+    """The configuration with which the run in OUT goes on: the given one, from where the run started.
+
+    Raises:
+        TrainingError: it is another run's.
+    """
+    stored = load_config(out / CONFIG)
+    start = config.model.start
+    if start is not None:
+        same = stored.model.start is not None and read_origin(out, stored)["sha256"] == file_hash(start)
+        if not same:
+            raise TrainingError(
+                f"{out}: holds a run that did not start from this {start}; give another --out"
+            )
+    model = config.model.model_copy(
+        update={"start": stored.model.start, "start_model": stored.model.start_model}
+    )
+    workers = stored.workers if config.workers is None else config.workers
+    config = config.model_copy(update={"model": model, "workers": workers})
+    differ = [
+        f"{key} {value!r}, not {given!r}"
+        for (key, value), given in zip(_recipe(stored).items(), _recipe(config).values(), strict=True)
+        if value != given
+    ]
+    if differ:
+        raise TrainingError(f"{out}: holds a run of {differ[0]}; go on as it began, or give another --out")
+    return config
+
+
+def _recipe(config: TrainingConfig) -> dict[str, Any]:
+    """What makes a run what it is, by dotted key: neither where files and processes are nor how far it shall come."""
+    values = config.model_dump(mode="json")
+    for section, key in (("data", "paths"), ("data", "cache_mb"), ("model", "start")):
+        del values[section][key]
+    for key in ("budget", "devices", "workers", "log_every", "save_every_minutes"):
+        del values[key]
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": part for name, part in value.items()}
+        else:
+            flat[key] = value
+    return flat
 
 
 def read_state(path: Path) -> dict[str, Any]:

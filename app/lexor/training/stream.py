@@ -88,7 +88,7 @@ class Batches(IterableDataset[Batch]):
         self.config, self.window, self.rank, self.start = config, window, rank, start
 
     def __iter__(self) -> Iterator[Batch]:
-        streams = max(1, self.config.workers)
+        streams = max(1, self.config.workers or 0)
         info = get_worker_info()
         first, step = (self.start, 1) if info is None else (self.start + info.id, info.num_workers)
         subjects = Subjects(self.config.data)
@@ -122,7 +122,7 @@ def load_batches(batches: Batches, *, pin: bool = False) -> Iterator[Batch]:
     """The batches in order, made here or by worker processes.
 
     Args:
-        pin: keep them in page-locked memory, from which a GPU copies at once.
+        pin: keep the windows in page-locked memory, from which a GPU copies at once.
     """
     workers = batches.config.workers
     if not workers:
