@@ -40,6 +40,7 @@ def test_overrides_replace_values() -> None:
             {"batch": 0},
             "smoke: batch: 0: input should be greater than 0; correct it",
         ),
+        ({"prompts.mix": {"clicks": -3}}, "smoke: prompts: mix.clicks is -3.0; give a share, 0 to 1"),
         ({"prompts.mix": {"zoom": 1}}, "smoke: prompts: mix has no field 'zoom'; did you mean 'zoom_in'?"),
         (
             {"budget": {}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -121,9 +122,12 @@ class PromptsConfig(Section):
     @model_validator(mode="after")
     def _known(self) -> PromptsConfig:
         known = {field.name for field in fields(mix_type(self.recipe))}
-        for name in self.mix:
+        for name, value in self.mix.items():
             if name not in known:
                 raise ValueError(f"mix has no field {name!r}; {_hint(name, known)}")
+            # All are shares but the number of points.
+            if not 0 <= value <= (math.inf if name == "points" else 1):
+                raise ValueError(f"mix.{name} is {value}; give a share, 0 to 1")
         return self
 
 
