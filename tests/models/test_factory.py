@@ -96,7 +96,9 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 
 
 def test_without_bundled_weights_there_is_no_silent_random_model() -> None:
-    with pytest.raises(WeightsError, match=r"no weights of model 'tiny' in .*weights=None for a random"):
+    with pytest.raises(
+        WeightsError, match=r"no weights of model 'tiny' in .*weights=FILE, or None for a random"
+    ):
         create_model("tiny")
 
 

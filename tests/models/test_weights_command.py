@@ -130,8 +130,8 @@ def test_a_model_without_weights_ends_with_2_and_says_where_it_looked(
     )
     assert result.exit_code == 2
     assert result.output == (
-        f"error: {model}.safetensors: no weights of model '{model}' in {tmp_path}; set LEXOR_WEIGHTS to their "
-        "folder, or pass weights=PATH, or weights=None for a random initialisation\n"
+        f"error: {model}.safetensors: no weights of model '{model}' in {tmp_path}; give --weights FILE (in "
+        "Python weights=FILE, or None for a random initialisation), or set LEXOR_WEIGHTS to their folder\n"
     )
 
 
