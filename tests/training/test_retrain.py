@@ -61,7 +61,7 @@ def test_a_run_that_was_stopped_is_not_the_next_ones_start(
 
     card = shipped.with_suffix(".json")
     with monkeypatch.context() as patch:
-        patch.setattr("lexor.training.retrain.train", stopped)
+        patch.setattr("lexor.training.loop.train", stopped)
         with pytest.raises(TrainingError, match=r"again/1: stopped at step 1; the same command"):
             retrain(card, [data], tmp_path / "again")
     weights, _ = retrain(card, [data], tmp_path / "again", device="cpu")

@@ -84,6 +84,10 @@ class DataConfig(Section):
     only: tuple[str, ...] = ()
     cache_mb: PositiveInt = 2000
 
+    def uses(self, source: str) -> bool:
+        """Whether cases of a source are seen."""
+        return source not in self.leave_out and (not self.only or source in self.only)
+
 
 class MixConfig(Section):
     """Real against synthetic.

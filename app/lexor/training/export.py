@@ -18,7 +18,7 @@ from lexor.training.config import DataConfig, TrainingConfig, TrainingError, loa
 from lexor.training.means import SHARE, mean_of
 from lexor.training.pack import manifest_of
 from lexor.training.records import LOG, read_log
-from lexor.training.state import AVERAGE, CONFIG, LAST, read_origin, read_state
+from lexor.training.state import AVERAGE, CONFIG, LAST, origin_in, read_state
 from lexor.training.subjects import Subjects, source_of
 
 UNKNOWN = "unknown; no manifest.csv says it"
@@ -54,8 +54,9 @@ def export(
     if not (run / CONFIG).is_file():
         raise TrainingError(f"{run}: holds no run; give a folder that `lexor train` left")
     config = load_config(run / CONFIG)
-    state = read_state(run / LAST)["progress"]
-    training = describe_training(config, state, read_origin(run, config), run, f"{path.stem}.json")
+    state = read_state(run / LAST)
+    origin = origin_in(state, config.model.start)
+    training = describe_training(config, state["progress"], origin, run, f"{path.stem}.json")
     if mean_with is None:
         model = create_model(config.model.name, weights=run / AVERAGE)
     else:

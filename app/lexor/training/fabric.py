@@ -43,12 +43,14 @@ def placed(config: TrainingConfig, device: str) -> tuple[TrainingConfig, str]:
         return config, device
     if not torch.cuda.is_available():
         raise TrainingError("--device cuda: no GPU that torch can use; give --device cpu")
-    devices = config.devices
-    if _launched() is None and devices > torch.cuda.device_count():
-        devices = torch.cuda.device_count()
+    launched = _launched()
+    devices = config.devices if launched else min(config.devices, torch.cuda.device_count())
+    if devices < config.devices:
         log.warning("devices: %d asked for, %d here: going on with these", config.devices, devices)
-    here = devices if (launched := _launched()) is None else launched[0]
-    workers = max(1, (os.cpu_count() or 2) // here - 1) if config.workers is None else config.workers
+    workers = config.workers
+    if workers is None:
+        here, _ = launched or (devices, 1)
+        workers = max(1, (os.cpu_count() or 2) // here - 1)
     return config.model_copy(update={"devices": devices, "workers": workers}), device
 
 
@@ -57,11 +59,12 @@ def make_fabric(config: TrainingConfig, device: str) -> Fabric:
 
     Under torchrun or Slurm its processes are the launcher's, else `config.devices` are started here.
     """
-    devices, nodes = _launched() or (config.devices, 1)
+    launched = _launched()
+    devices, nodes = launched or (config.devices, 1)
     strategy: str | Strategy = "auto"
-    if _launched() is not None or devices > 1:
+    if launched or devices > 1:
         strategy = DDPStrategy(
-            start_method="spawn" if _launched() is None else "popen",
+            start_method="popen" if launched else "spawn",
             gradient_as_bucket_view=True,
             find_unused_parameters=_leaves_parameters_out(config.model.name),
         )

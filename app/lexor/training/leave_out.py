@@ -10,11 +10,10 @@ from lexor.evaluation.boxes import MODEL, Row, evaluate_boxes
 from lexor.evaluation.tables import modality_means
 from lexor.inference.predictor import Predictor
 from lexor.models.checkpoints import read_card
-from lexor.training.config import TrainingConfig, TrainingError, parse_config
-from lexor.training.loop import train
+from lexor.training.config import TrainingConfig, TrainingError, load_config, parse_config
+from lexor.training.loop import complete
 from lexor.training.means import SHARE, mean_of
-from lexor.training.schedule import progress
-from lexor.training.state import AVERAGE, LAST, continued, save_plain
+from lexor.training.state import AVERAGE, CONFIG, LAST, save_plain
 from lexor.training.subjects import list_files, source_of
 
 MEAN = "mean.safetensors"
@@ -96,13 +95,9 @@ def leave_out_scores(
             if number > 1:
                 model = model.model_copy(update={"start_model": None})
             run = config.model_copy(update={"data": data, "model": model, "seed": config.seed + number - 1})
-            if (folder / LAST).exists() and (continued(run, folder).model.start is None) != (start is None):
+            if start is None and (folder / LAST).exists() and load_config(folder / CONFIG).model.start:
                 raise TrainingError(f"{folder}: holds a run with another start; give another --out")
-            state = train(run, folder, resume=True, device=device)
-            if progress(run.budget, state.step, state.seconds) < 1:
-                raise TrainingError(
-                    f"{folder}: stopped at step {state.step}; the same command goes on from there"
-                )
+            state = complete(run, folder, device=device)
             weights = folder / AVERAGE
             if start is not None and model.start_model is None:
                 save_plain(mean_of(model.name, weights, start, share), folder / MEAN, model.name)
@@ -124,7 +119,7 @@ def _check_unseen(weights: Path, sources: Sequence[str]) -> None:
     told = read_card(weights).get("training")
     while told:
         config = parse_config(told.get("config"), str(weights), {"data.paths": []})
-        seen = [source for source in sources if source not in config.data.leave_out]
+        seen = [source for source in sources if config.data.uses(source)]
         if seen and config.mix.real:
             raise TrainingError(
                 f"{weights}: have seen {', '.join(seen)}, as their card tells; start from others"

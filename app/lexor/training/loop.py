@@ -91,6 +91,22 @@ def train(config: TrainingConfig, out: Path, *, resume: bool = False, device: st
     return result
 
 
+def complete(config: TrainingConfig, out: Path, *, device: str = "auto") -> Progress:
+    """Trains to the end of the budget; a run that is in OUT already goes on.
+
+    Args:
+        config, out, device: as `train` takes them.
+
+    Raises:
+        TrainingError: it was stopped; else as `train`.
+        WeightsError: as `train`.
+    """
+    state = train(config, out, resume=True, device=device)
+    if progress(config.budget, state.step, state.seconds) < 1:
+        raise TrainingError(f"{out}: stopped at step {state.step}; the same command goes on from there")
+    return state
+
+
 def run(fabric: Fabric, config: TrainingConfig, out: Path) -> Progress:
     """One process of the run, to its end or the session's."""
     threads = torch.get_num_threads()

@@ -23,8 +23,8 @@ def mean_of(name: str, weights: Path, other: Path, share: float = SHARE) -> Segm
     Raises:
         WeightsError: a file is missing, damaged or another model's.
     """
-    model = create_model(name, weights=weights).float()
-    theirs = create_model(name, weights=other).float()
+    model = create_model(name, weights=weights)
+    theirs = create_model(name, weights=other)
     with torch.no_grad():
         for mine, parameter in zip(model.parameters(), theirs.parameters(), strict=True):
             mine.lerp_(parameter, share)

@@ -10,7 +10,7 @@ from typing import Any
 from lexor.models.checkpoints import ManifestEntry, read_json
 from lexor.training.config import TrainingConfig, TrainingError, parse_config
 from lexor.training.export import data_hash, export
-from lexor.training.loop import train
+from lexor.training.loop import complete
 from lexor.training.state import LAST, continued, read_state
 
 
@@ -105,11 +105,7 @@ def retrain(
         config = config.model_copy(update=changes)
         steps = config.budget.steps or 0
         if _steps_taken(config, folder) < steps:
-            state = train(config, folder, resume=True, device=device)
-            if state.step < steps:
-                raise TrainingError(
-                    f"{folder}: stopped at step {state.step}; the same command goes on from there"
-                )
+            complete(config, folder, device=device)
         made.append(folder / f"{config.model.name}.safetensors")
         mean_with = None if stage.mean_with is None else made[stage.mean_with]
         entry = export(folder, made[-1], licence=licence, mean_with=mean_with, share=stage.share)

@@ -123,10 +123,9 @@ def origin_of(start: Path) -> dict[str, Any]:
     }
 
 
-def read_origin(out: Path, config: TrainingConfig) -> dict[str, Any]:
-    """The origin of the run in OUT; where none was noted, what `config.model.start` is now."""
-    origin: dict[str, Any] = json.loads(read_state(out / LAST).get("origin", "{}"))
-    start = config.model.start
+def origin_in(state: Mapping[str, Any], start: Path | None) -> dict[str, Any]:
+    """The origin in a state that `read_state` returned; where none was noted, what `start` is now."""
+    origin: dict[str, Any] = json.loads(state.get("origin", "{}"))
     return origin or ({} if start is None else origin_of(start))
 
 
@@ -139,8 +138,8 @@ def continued(config: TrainingConfig, out: Path) -> TrainingConfig:
     stored = load_config(out / CONFIG)
     start = config.model.start
     if start is not None:
-        same = stored.model.start is not None and read_origin(out, stored)["sha256"] == file_hash(start)
-        if not same:
+        origin = origin_in(read_state(out / LAST), stored.model.start)
+        if origin.get("sha256") != file_hash(start):
             raise TrainingError(
                 f"{out}: holds a run that did not start from this {start}; give another --out"
             )

@@ -108,11 +108,7 @@ class Subjects:
                     raise TrainingError(
                         f"data.{key}: no source {name!r}; there are {', '.join(sorted(known))}"
                     )
-        kept = [
-            entry
-            for entry in entries
-            if entry.source not in config.leave_out and (not config.only or entry.source in config.only)
-        ]
+        kept = [entry for entry in entries if config.uses(entry.source)]
         if entries and not kept:
             raise TrainingError("data.leave_out, data.only: no case is left; leave out fewer sources")
         self.entries = _subset(kept, config.fraction, config.subset_seed)
