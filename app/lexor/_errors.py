@@ -13,6 +13,10 @@ class CaseError(ValueError):
     """A case that cannot be used; its message is one line: file, key, value found, remedy."""
 
 
+class WeightsError(ValueError):
+    """Weights that cannot be used; one line that names the file, what it says, what was wanted, a remedy."""
+
+
 class Notes:
     """What was found wrong and dealt with, one line each; no more lines are kept than a person reads."""
 

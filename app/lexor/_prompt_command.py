@@ -103,9 +103,9 @@ def prompt(
     ] = None,
 ) -> None:
     """Print the automatic boxes of a case, best first."""
+    from lexor._errors import WeightsError
     from lexor.case import CaseError, read_case
     from lexor.inference.automatic import boxes_of
-    from lexor.models.checkpoints import WeightsError
     from lexor.prompting import CandidateParameters, IntensityParameters
 
     _refuse_others(context, method)

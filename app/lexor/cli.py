@@ -82,9 +82,9 @@ def predict(
     weights: WeightsOption = None,
 ) -> None:
     """Segment cases. Exit status 0: every case was answered; 1: some were not; 2: nothing could be run."""
+    from lexor._errors import WeightsError
     from lexor.case import CaseError
     from lexor.inference.batch import find_cases, predict_files
-    from lexor.models.checkpoints import WeightsError
     from lexor.viewing.console import progress
 
     failed = 0
@@ -116,7 +116,7 @@ def models(
     device: DeviceOption = Device.AUTO,
 ) -> None:
     """List the models: parameters, weights, licence, and the scores on their card."""
-    from lexor.models.checkpoints import WeightsError
+    from lexor._errors import WeightsError
     from lexor.models.factory import list_models
     from lexor.viewing.console import print_models
 
@@ -192,6 +192,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the boxes' loosening, and of what --limit draws.")] = 7,
 ) -> None:
     """Score the challenge's protocol: the box run beside three answers that need no model, then clicks."""
+    from lexor._errors import WeightsError
     from lexor.case import CaseError
     from lexor.evaluation.cases import choose_cases
     from lexor.evaluation.protocol import CLICKS
@@ -199,7 +200,6 @@ def evaluate(
     from lexor.evaluation.results import CaseResult, Record
     from lexor.evaluation.session import Settings, evaluate_cases, identity
     from lexor.inference.batch import find_cases
-    from lexor.models.checkpoints import WeightsError
     from lexor.viewing.console import progress
 
     wanted = [name.strip() for name in (sources or "").split(",") if name.strip()]
@@ -248,8 +248,8 @@ def demo(
     device: DeviceOption = Device.AUTO,
 ) -> None:
     """Segment two embedded synthetic cases from automatic prompts, and draw the result."""
+    from lexor._errors import WeightsError
     from lexor.inference.batch import predict_files
-    from lexor.models.checkpoints import WeightsError
     from lexor.viewing.demo import draw_demo, write_demo_cases
 
     try:

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lexor._errors import WeightsError
 from lexor.models import checkpoints
 from lexor.models.checkpoints import (
-    WeightsError,
     bundled_weights,
     load_weights,
     read_card,
@@ -86,6 +86,22 @@ def test_manifest_and_card_say_what_was_saved(saved: Path) -> None:
         "net.json",
         "net.safetensors",
     ]
+
+
+def test_the_entry_keeps_the_certainty_and_whoever_loads_the_file_is_told(saved: Path) -> None:
+    assert load_weights(make(1), saved).certainty == 1
+    entry = save_weights(make(), saved, architecture="net", licence="MIT", certainty=0.25)
+    assert load_weights(make(1), saved) == entry == read_manifest(saved.parent)[saved.name]
+    assert entry.certainty == 0.25
+    (saved.parent / "manifest.json").unlink()
+    assert load_weights(make(1), saved) is None
+
+
+@pytest.mark.parametrize("value", ['"0.5"', "1.5", "-1", "NaN", "null"])
+def test_a_certainty_that_is_no_share_is_an_error(saved: Path, value: str) -> None:
+    manifest = saved.parent / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"certainty": 1.0', f'"certainty": {value}'))
+    assert "'net.safetensors'" in error_of(saved)
 
 
 def test_saving_again_keeps_other_entries(saved: Path) -> None:

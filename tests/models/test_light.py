@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lexor.models.light import CERTAINTY, LightSegmenter
+from lexor.models.light import LightSegmenter
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding
 
@@ -64,16 +64,16 @@ def test_untrained_it_answers_with_the_prior() -> None:
 
 
 @torch.inference_mode()
-def test_until_it_is_clicked_a_trained_model_keeps_a_share_of_its_correction() -> None:
+def test_masks_say_what_the_model_corrects_and_training_sees_the_same_answer() -> None:
     model = LightSegmenter(window=WINDOW)
     image, prompts = torch.randn(2, 1, *WINDOW), boxes(2)
     prompts.labels[1] = 1
     prior = model(image, prompts).logits
     torch.nn.init.normal_(model.head.weight, std=0.02)
-    correction = model.train()(image, prompts).logits - prior
-    assert correction.abs().amax((1, 2, 3, 4)).min() > 0.1
-    correction[0] *= CERTAINTY
-    torch.testing.assert_close(model.eval()(image, prompts).logits, prior + correction)
+    answer = model.eval()(image, prompts)
+    torch.testing.assert_close(answer.start, prior)
+    torch.testing.assert_close(answer.logits, model.train()(image, prompts).logits)
+    assert float((answer.logits - prior).abs().amax((1, 2, 3, 4)).min()) > 0.1
 
 
 @torch.inference_mode()

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from lexor._errors import WeightsError
 from lexor.models import factory
-from lexor.models.checkpoints import WeightsError, read_card, read_manifest
+from lexor.models.checkpoints import read_card, read_manifest
 from lexor.models.encoders.vit import ViT
 from lexor.models.factory import Architecture, create_model
 from lexor.models.segvol import SegVolSegmenter

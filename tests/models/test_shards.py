@@ -9,14 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from lexor.models.checkpoints import (
-    WeightsError,
-    bundled_weights,
-    find_weights,
-    load_weights,
-    save_weights,
-    verify_weights,
-)
+from lexor._errors import WeightsError
+from lexor.models.checkpoints import bundled_weights, find_weights, load_weights, save_weights, verify_weights
 from lexor.models.shards import HEADER_BYTES, join_weights, split_weights
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from lexor.case import Case, write_case
 from lexor.training.config import DataConfig, TrainingError
+from lexor.training.labelled import read_subject
 from lexor.training.pack import manifest_of, pack, read_pack
-from lexor.training.subjects import Subjects, read_subject
+from lexor.training.subjects import Subjects
 
 
 def test_packed_cases_are_the_folders(data: Path, tmp_path: Path) -> None:

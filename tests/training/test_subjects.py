@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from lexor.training.config import DataConfig, TrainingError
-from lexor.training.subjects import Subjects, Targets, read_subject
+from lexor.training.labelled import Targets, read_subject
+from lexor.training.subjects import Subjects
 
 
 def names(subjects: Subjects) -> list[str]:

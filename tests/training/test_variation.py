@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from lexor.training import variation
+from lexor.training.labelled import as_subject
 from lexor.training.samples import Subject
-from lexor.training.subjects import as_subject
 from lexor.training.variation import varied
 
 SHAPE = (24, 64, 64)

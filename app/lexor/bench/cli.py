@@ -59,8 +59,8 @@ def segvol(
     """Time six boxes in a 30x101x122 volume: the image encoded once, against once per class."""
     import torch
 
+    from lexor._errors import WeightsError
     from lexor.bench.segvol import BOXES, SHAPE, bench_segvol
-    from lexor.models.checkpoints import WeightsError
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -15,7 +15,7 @@ from lexor.inference.framing import normalise
 from lexor.inference.targets import Target
 from lexor.inference.views import View
 from lexor.models.prompts import WindowPrompts
-from lexor.models.segmenter import Encoding, Segmenter
+from lexor.models.segmenter import Encoding, Masks, Segmenter
 
 log = logging.getLogger("lexor")
 
@@ -209,11 +209,20 @@ class Runner:
         encodings = known or self._encode(volume, views, mirrored)
         with self._computing():
             masks = self.model.masks(encodings[0], index, prompts)
-            logits, quality = masks.logits.float(), masks.quality.float()
+            logits, quality = self._tempered(masks, prompts), masks.quality.float()
             if mirrored:
                 masks = self.model.masks(encodings[1], index, prompts.mirrored(self.window[2]))
-                logits = (logits + masks.logits.float().flip(-1)) / 2
+                logits = (logits + self._tempered(masks, prompts).flip(-1)) / 2
                 quality = (quality + masks.quality.float()) / 2
         # More prompts of a single view may follow in the next batch.
         kept = (views[0], encodings) if len(views) == 1 else None
         return list(logits.cpu()), torch.sigmoid(quality).tolist(), kept
+
+    def _tempered(self, masks: Masks, prompts: WindowPrompts) -> Tensor:
+        """The logits, of which answers without a click keep the model's `certainty`."""
+        logits = masks.logits.float()
+        if masks.start is None or self.model.certainty == 1:
+            return logits
+        clicked = (prompts.labels >= 0).any(1)
+        share = torch.where(clicked, 1.0, self.model.certainty)[:, None, None, None, None]
+        return masks.start + share * (logits - masks.start)

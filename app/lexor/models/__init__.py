@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lexor.models.checkpoints import WeightsError, save_weights
+    from lexor._errors import WeightsError
+    from lexor.models.checkpoints import save_weights
     from lexor.models.factory import ModelInfo, create_model, list_models
 
 __all__ = ["ModelInfo", "WeightsError", "create_model", "list_models", "save_weights"]

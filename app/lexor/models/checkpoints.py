@@ -1,8 +1,8 @@
 """Weights on disk: safetensors beside a manifest that vouches for them.
 
 `manifest.json` of a weights folder maps a file's name to {"sha256", "bytes", "architecture", "parameters",
-"licence", "card"}; "card" names a JSON file of training facts and scores in the same folder. A file may lie there
-in shards (see `shards.py`): its entry is that of the whole.
+"licence", "card", "certainty"}; "card" names a JSON file of training facts and scores in the same folder, "certainty"
+is that of `Segmenter`. A file may lie there in shards (see `shards.py`): its entry is that of the whole.
 """
 
 from __future__ import annotations
@@ -21,19 +21,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from lexor._errors import WeightsError
+from lexor.models.shards import INDEX_SUFFIX, SUFFIX, read_shards
+
 MANIFEST = "manifest.json"
-SUFFIX = ".safetensors"
-# Of the file that says which shards make up a weights file that is not there in one piece.
-INDEX_SUFFIX = ".index.json"
 # No model here comes near: SegVol's is 0.5 GB.
 MAX_BYTES = 4 << 30
 MAX_JSON_BYTES = 1 << 20
 # More than this many names make an error line unreadable.
 NAMES_SHOWN = 5
-
-
-class WeightsError(ValueError):
-    """Weights that cannot be used; one line that names the file, what it says, what was wanted, a remedy."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,7 @@ class ManifestEntry:
     parameters: int
     licence: str
     card: str | None = None
+    certainty: float = 1.0
 
 
 def weight_folders() -> list[Path]:
@@ -105,7 +102,8 @@ def read_manifest(folder: Path) -> dict[str, ManifestEntry]:
             raise WeightsError(f"{folder / MANIFEST}: entry {name!r}: {problem}; restore the file") from None
         numbers = isinstance(entry.bytes, int) and isinstance(entry.parameters, int)
         texts = (name, entry.sha256, entry.architecture, entry.licence, entry.card or "")
-        if not numbers or not all(isinstance(text, str) for text in texts):
+        share = isinstance(entry.certainty, int | float) and 0 <= entry.certainty <= 1
+        if not numbers or not share or not all(isinstance(text, str) for text in texts):
             raise WeightsError(
                 f"{folder / MANIFEST}: entry {name!r}: values of the wrong kind; restore the file"
             )
@@ -123,7 +121,7 @@ def read_card(weights: Path) -> dict[str, Any]:
     return {} if entry is None or entry.card is None else read_json(weights.parent / entry.card)
 
 
-def load_weights(model: nn.Module, path: Path, *, architecture: str | None = None) -> None:
+def load_weights(model: nn.Module, path: Path, *, architecture: str | None = None) -> ManifestEntry | None:
     """Loads a weights file into a model, all of it or nothing.
 
     The file's sha256 must be the one in the manifest beside it, where that lists the file; what is hashed is
@@ -135,11 +133,15 @@ def load_weights(model: nn.Module, path: Path, *, architecture: str | None = Non
         path: a .safetensors file, or the name of one in shards; other formats can run code when read.
         architecture: what the manifest or the file must say it is; None to take anything that fits.
 
+    Returns:
+        The manifest's entry, None where it lists no such file.
+
     Raises:
         WeightsError: unreadable, damaged, of another architecture; or a tensor is missing, unexpected or of
             another shape or kind. The model is as before.
     """
-    data = _read_verified(path, architecture)
+    entry = read_manifest(path.parent).get(path.name)
+    data = _read_verified(path, entry, architecture)
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError) as problem:
@@ -151,6 +153,7 @@ def load_weights(model: nn.Module, path: Path, *, architecture: str | None = Non
     # In place where the model has memory, assigned where it is a mere plan (meta).
     converted = {name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}
     model.load_state_dict(converted, strict=True, assign=any(t.is_meta for t in wanted.values()))
+    return entry
 
 
 def file_hash(path: Path) -> str:
@@ -167,6 +170,7 @@ def save_weights(
     licence: str,
     card: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
+    certainty: float = 1.0,
 ) -> ManifestEntry:
     """Writes a model's weights, their card and their manifest entry, each atomically.
 
@@ -176,6 +180,7 @@ def save_weights(
         licence: SPDX identifier.
         card: facts for `STEM.json`, JSON values; {"scores": {...}} is what `lexor models` shows.
         dtype: of floating-point tensors on disk (torch.float16 halves the file); None keeps them.
+        certainty: see `Segmenter`.
 
     Returns:
         The manifest's entry.
@@ -205,6 +210,7 @@ def save_weights(
         parameters=count_parameters(model),
         licence=licence,
         card=card_name,
+        certainty=certainty,
     )
     _write_atomically(path, data)
     entries = read_manifest(path.parent) | {path.name: entry}
@@ -219,9 +225,10 @@ def verify_weights(path: Path) -> None:
     Raises:
         WeightsError: the manifest does not list it, or its size or sha256 differ.
     """
-    if path.name not in read_manifest(path.parent):
+    entry = read_manifest(path.parent).get(path.name)
+    if entry is None:
         raise WeightsError(f"{path}: not listed in {path.parent / MANIFEST}; nothing to verify it against")
-    _read_verified(path, None)
+    _read_verified(path, entry, None)
 
 
 def compare_tensors(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
@@ -258,13 +265,10 @@ def _check_suffix(path: Path) -> None:
         raise WeightsError(f"{path}: weights must be a {SUFFIX} file; convert it first")
 
 
-def _read_verified(path: Path, architecture: str | None) -> bytes:
+def _read_verified(path: Path, entry: ManifestEntry | None, architecture: str | None) -> bytes:
     """The bytes of a weights file, once they are what the manifest says."""
     _check_suffix(path)
-    entry = read_manifest(path.parent).get(path.name)
     if not path.is_file() and _index_of(path).is_file():
-        from lexor.models.shards import read_shards
-
         data = read_shards(_index_of(path))
     else:
         data = _read_bounded(path, entry)

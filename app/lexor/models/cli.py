@@ -18,7 +18,7 @@ def import_segvol(
     weights: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
 ) -> None:
     """Convert SegVol's published checkpoint to weights of the model segvol_vit_b."""
-    from lexor.models.checkpoints import WeightsError
+    from lexor._errors import WeightsError
     from lexor.models.segvol_import import import_segvol as run
 
     try:
@@ -34,7 +34,8 @@ def import_segvol(
 @app.command("list")
 def list_weights() -> None:
     """List the weights of every folder that is searched, and say which those are."""
-    from lexor.models.checkpoints import WeightsError, weight_folders
+    from lexor._errors import WeightsError
+    from lexor.models.checkpoints import weight_folders
     from lexor.models.inventory import list_weights as run
     from lexor.viewing.console import print_weights
 
@@ -52,7 +53,7 @@ def verify(
     ] = None,
 ) -> None:
     """Compare weights with the manifest beside them. Exit status 1: some are not what it says."""
-    from lexor.models.checkpoints import WeightsError
+    from lexor._errors import WeightsError
     from lexor.models.inventory import verify_all, weights_in
 
     try:

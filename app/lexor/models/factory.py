@@ -120,7 +120,9 @@ def create_model(
         # Values that the file replaces need not be drawn first.
         with torch.device("meta"):
             model = architecture.build()
-        load_weights(model, path, architecture=name)
+        entry = load_weights(model, path, architecture=name)
+        if entry is not None:
+            model.certainty = entry.certainty
     return model.eval().to(device)
 
 

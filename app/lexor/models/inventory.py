@@ -6,16 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lexor._errors import WeightsError
 from lexor.models.checkpoints import (
-    INDEX_SUFFIX,
-    SUFFIX,
     ManifestEntry,
-    WeightsError,
     find_weights,
     read_manifest,
     verify_weights,
     weight_folders,
 )
+from lexor.models.shards import INDEX_SUFFIX, SUFFIX
 
 
 @dataclass(frozen=True)

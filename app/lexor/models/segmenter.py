@@ -22,10 +22,18 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Masks:
-    """P answers: logits (P, 1, d, h, w), float32, and the predicted overlap with the truth, as logits (P,)."""
+    """P answers.
+
+    Attributes:
+        logits: (P, 1, d, h, w), float32.
+        quality: (P,) the overlap with the truth that the model expects, as logits.
+        start: (P, 1, d, h, w), float32, the logits that prompts and intensities alone give, which the model
+            corrects; None where it has no such starting point.
+    """
 
     logits: Tensor
     quality: Tensor
+    start: Tensor | None = None
 
 
 class Segmenter(nn.Module, ABC):
@@ -35,11 +43,14 @@ class Segmenter(nn.Module, ABC):
         window: (d, h, w) it was made for.
         zoom_out: what its first look spans: the whole "volume", or the "object" its prompt points at.
         zoom_gain: a second, finer look pays once a voxel of the first spans this many of the finest.
+        certainty: share of its correction of the starting point (`Masks.start`) that inference keeps where nothing is
+            clicked, 0..1. It belongs to the weights: their manifest entry says it.
     """
 
     window: tuple[int, int, int]
     zoom_out: Literal["volume", "object"]
     zoom_gain: float = 1.3
+    certainty: float = 1.0
 
     @abstractmethod
     def encode(self, image: Float[Tensor, "W 1 d h w"]) -> Encoding:

@@ -17,14 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lexor.models.checkpoints import (
-    ManifestEntry,
-    WeightsError,
-    compare_tensors,
-    count_parameters,
-    file_hash,
-    save_weights,
-)
+from lexor._errors import WeightsError
+from lexor.models.checkpoints import ManifestEntry, compare_tensors, count_parameters, file_hash, save_weights
 from lexor.models.factory import ARCHITECTURES
 
 MODEL = "segvol_vit_b"

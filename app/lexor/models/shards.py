@@ -15,8 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lexor.models.checkpoints import INDEX_SUFFIX, SUFFIX, WeightsError
+from lexor._errors import WeightsError
 
+SUFFIX = ".safetensors"
+# Of the file that says which shards make up a weights file that is not there in one piece.
+INDEX_SUFFIX = ".index.json"
 LIMIT_BYTES = 16_000_000
 # For a shard's header, besides its tensors.
 HEADER_BYTES = 100_000

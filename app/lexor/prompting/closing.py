@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lexor.prompting.backends import Array, ArrayBackend, slabs_of
+from lexor.prompting.backends.base import Array, ArrayBackend, slabs_of
 
 # Voxels in a machine word: bit b of word w is the voxel at x = 64 w + b, less the padding.
 WORD = 64

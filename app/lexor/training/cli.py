@@ -43,7 +43,7 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
 ) -> None:
     """Train a model for a budget of minutes or steps. Ctrl-C saves; --resume goes on."""
-    from lexor.models.checkpoints import WeightsError
+    from lexor._errors import WeightsError
     from lexor.training.config import TrainingError, load_config
     from lexor.training.loop import train as run
 
@@ -97,7 +97,7 @@ def retrain(
     ] = None,
 ) -> None:
     """Make weights again: every run of their card in turn. Where it was stopped, it goes on."""
-    from lexor.models.checkpoints import WeightsError
+    from lexor._errors import WeightsError
     from lexor.training.config import TrainingError
     from lexor.training.retrain import data_differ
     from lexor.training.retrain import retrain as run
@@ -236,18 +236,22 @@ def export(
     share: Annotated[
         float | None, typer.Option(min=0, max=1, help="Of those weights in the mean; 0.5 where left out.")
     ] = None,
+    certainty: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the correction that answers without a click keep."),
+    ] = 1.0,
     shard_mb: Annotated[
         float | None, typer.Option(help="Write shards of at most so many MB beside it, too.")
     ] = None,
 ) -> None:
     """Write a run's averaged weights in half precision, with their card and manifest entry."""
-    from lexor.models.checkpoints import WeightsError
+    from lexor._errors import WeightsError
     from lexor.models.shards import split_weights
     from lexor.training.config import TrainingError
     from lexor.training.export import export as write
 
     try:
-        entry = write(run, weights, licence=licence, mean_with=mean_with, share=share)
+        entry = write(run, weights, licence=licence, mean_with=mean_with, share=share, certainty=certainty)
         shards = split_weights(weights, weights.parent, int(shard_mb * 1e6)) if shard_mb else []
     except (TrainingError, WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None
@@ -262,7 +266,7 @@ def join(
     weights: Annotated[Path, typer.Argument(help="File to write.")],
 ) -> None:
     """Put the shards of a weights file together again."""
-    from lexor.models.checkpoints import WeightsError
+    from lexor._errors import WeightsError
     from lexor.models.shards import join_weights
 
     try:

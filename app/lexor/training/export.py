@@ -15,11 +15,12 @@ import yaml
 from lexor.models.checkpoints import ManifestEntry, file_hash, save_weights
 from lexor.models.factory import create_model
 from lexor.training.config import DataConfig, TrainingConfig, TrainingError, load_config
+from lexor.training.labelled import source_of
 from lexor.training.means import SHARE, mean_of
 from lexor.training.pack import manifest_of
 from lexor.training.records import LOG, read_log
 from lexor.training.state import AVERAGE, CONFIG, LAST, origin_in, read_state
-from lexor.training.subjects import Subjects, source_of
+from lexor.training.subjects import Subjects
 
 UNKNOWN = "unknown; no manifest.csv says it"
 
@@ -32,6 +33,7 @@ def export(
     mean_with: Path | None = None,
     share: float | None = None,
     dtype: torch.dtype = torch.float16,
+    certainty: float = 1.0,
 ) -> ManifestEntry:
     """Writes a run's averaged weights, with their card and their entry in the folder's manifest.
 
@@ -43,6 +45,7 @@ def export(
             forgets less of what these knew.
         share: of `mean_with` in that mean; half where left out.
         dtype: on disk.
+        certainty: see `Segmenter`.
 
     Raises:
         TrainingError: the folder is not a finished or interrupted run, or its data have moved.
@@ -69,7 +72,15 @@ def export(
         "data": describe_data(config),
         "training": training,
     }
-    return save_weights(model, path, architecture=config.model.name, licence=licence, card=card, dtype=dtype)
+    return save_weights(
+        model,
+        path,
+        architecture=config.model.name,
+        licence=licence,
+        card=card,
+        dtype=dtype,
+        certainty=certainty,
+    )
 
 
 def describe_data(config: TrainingConfig) -> dict[str, Any]:

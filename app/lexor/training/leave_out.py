@@ -11,10 +11,10 @@ from lexor.evaluation.tables import modality_means
 from lexor.inference.predictor import Predictor
 from lexor.models.checkpoints import read_card
 from lexor.training.config import TrainingConfig, TrainingError, load_config, parse_config
+from lexor.training.labelled import list_files, source_of
 from lexor.training.loop import complete
 from lexor.training.means import SHARE, mean_of
 from lexor.training.state import AVERAGE, CONFIG, LAST, save_plain
-from lexor.training.subjects import list_files, source_of
 
 MEAN = "mean.safetensors"
 

@@ -25,8 +25,8 @@ from lexor._npz import MAX_ARRAY_BYTES
 from lexor.case import CaseError
 from lexor.models.checkpoints import file_hash
 from lexor.training.config import TrainingError
+from lexor.training.labelled import Entry, Targets, as_subject, list_files, read_subject
 from lexor.training.samples import Subject
-from lexor.training.subjects import Entry, Targets, as_subject, list_files, read_subject
 
 MANIFEST = "manifest.json"
 LIMIT_BYTES = 50_000_000

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lexor.models.checkpoints import ManifestEntry, read_json
+from lexor.models.checkpoints import ManifestEntry, read_json, read_manifest
+from lexor.models.shards import SUFFIX
 from lexor.training.config import TrainingConfig, TrainingError, parse_config
 from lexor.training.export import data_hash, export
 from lexor.training.loop import complete
@@ -94,6 +95,8 @@ def retrain(
     """
     stages = read_stages(card, data)
     licence = str(read_json(card).get("licence", ""))
+    told = read_manifest(card.parent).get(f"{card.stem}{SUFFIX}")
+    certainty = 1.0 if told is None else told.certainty
     made: list[Path] = []
     for number, stage in enumerate(stages, 1):
         folder = out / str(number)
@@ -108,7 +111,14 @@ def retrain(
             complete(config, folder, device=device)
         made.append(folder / f"{config.model.name}.safetensors")
         mean_with = None if stage.mean_with is None else made[stage.mean_with]
-        entry = export(folder, made[-1], licence=licence, mean_with=mean_with, share=stage.share)
+        entry = export(
+            folder,
+            made[-1],
+            licence=licence,
+            mean_with=mean_with,
+            share=stage.share,
+            certainty=certainty,
+        )
     return made[-1], entry
 
 

@@ -9,8 +9,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from lexor.inference.views import Shape
+from lexor.training.labelled import Targets
 from lexor.training.samples import Subject
-from lexor.training.subjects import Targets
 from lexor.training.synthetic import smooth_noise
 
 # Kept around a target on each side: so many times its size, and at least so many voxels.

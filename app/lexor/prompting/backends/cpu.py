@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lexor.prompting.backends import slabs_of
+from lexor.prompting.backends.base import slabs_of
 from lexor.prompting.smoothing import GaussianKernel, smooth_along_z, smooth_within_slices
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lexor.prompting.backends import slabs_of
+from lexor.prompting.backends.base import slabs_of
 
 Array = Any
 T = TypeVar("T")
