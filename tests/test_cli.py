@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lexor.case import Case, read_case, write_case
+from lexor.case import Case, read_case, read_labels, write_case
 from lexor.cli import app
+from lexor.evaluation.metrics import dice
 from lexor.inference.predictor import Predictor
 from lexor.models.factory import create_model
 from lexor.training.state import save_plain
@@ -139,10 +140,15 @@ def test_models_lists_the_registry() -> None:
 def test_demo_leaves_masks_and_a_picture(tmp_path: Path) -> None:
     result = runner.invoke(app, ["demo", str(tmp_path), "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    for name in ("CT_demo", "PET_demo"):
-        labels = np.load(tmp_path / "outputs" / f"{name}.npz")["segs"]
-        assert labels.shape == (48, 128, 128)
-        assert 200 < labels.sum() < labels.size / 4
+    for name in ("CT_sarcoma", "MR_deep_nuclei", "PET_sarcoma"):
+        truth = read_labels(tmp_path / "inputs" / f"{name}.npz")
+        given, automatic = (
+            read_labels(tmp_path / folder / f"{name}.npz", "segs")
+            for folder in ("outputs", "outputs-no-prompt")
+        )
+        assert dice(given > 0, truth > 0) > 0.7
+        assert automatic.shape == truth.shape
+        assert automatic.any()
     picture = (tmp_path / "preview.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 10_000

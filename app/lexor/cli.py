@@ -247,23 +247,26 @@ def demo(
     model: ModelOption = "mobilenet3d",
     device: DeviceOption = Device.AUTO,
 ) -> None:
-    """Segment two embedded synthetic cases from automatic prompts, and draw the result."""
+    """Segment three real cases that come with Lexor, from boxes and from no prompt, and draw the answers."""
     from lexor._errors import WeightsError
     from lexor.inference.batch import predict_files
-    from lexor.viewing.demo import draw_demo, write_demo_cases
+    from lexor.viewing.demo import copy_cases, draw_demo
 
+    given, automatic = folder / "outputs", folder / "outputs-no-prompt"
     try:
-        sources = write_demo_cases(folder / "inputs")
-        outcomes = list(predict_files(sources, folder / "outputs", _make_predictor(model, device)))
+        predictor = _make_predictor(model, device)
+        sources = copy_cases(folder / "inputs")
+        boxed = list(predict_files(sources, given, predictor))
+        unprompted = list(predict_files(sources, automatic, predictor, "auto"))
+        outcomes = [outcome for pair in zip(boxed, unprompted, strict=True) for outcome in pair]
         for outcome in outcomes:
             typer.echo(outcome.summary())
         if any(outcome.error for outcome in outcomes):
             raise typer.Exit(1)
-        picture = draw_demo(outcomes, folder / "preview.png")
+        picture = draw_demo(boxed, unprompted, folder / "preview.png")
     except (WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None
-    for outcome in outcomes:
-        typer.echo(f"mask: {outcome.output}")
+    typer.echo(f"masks: {given}/ from boxes, {automatic}/ from no prompt")
     typer.echo(f"picture: {picture}")
 
 
