@@ -15,7 +15,6 @@ from torch import Tensor
 from lexor.case import Box, Case
 from lexor.inference import automatic
 from lexor.inference.automatic import (
-    Ranking,
     automatic_boxes,
     box_overlap,
     boxes_of,
@@ -25,6 +24,7 @@ from lexor.inference.automatic import (
 )
 from lexor.inference.predictor import Predictor
 from lexor.inference.runner import Look
+from lexor.inference.settings import Ranking
 
 SHAPE = (24, 48, 48)
 

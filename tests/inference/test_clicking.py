@@ -10,8 +10,6 @@ from lexor.case import Box, Case, Clicks
 from lexor.evaluation.clicks import next_click
 from lexor.evaluation.metrics import dice
 from lexor.inference.clicking import (
-    BOXES,
-    NEAR,
     box_around,
     centrality,
     clicked_parts,
@@ -23,6 +21,7 @@ from lexor.inference.clicking import (
 from lexor.inference.merging import Answer
 from lexor.inference.predictor import Predictor
 from lexor.inference.runner import Runner
+from lexor.inference.settings import SETTINGS
 from lexor.inference.targets import Target
 from lexor.inference.views import View
 from lexor.models.prompts import WindowPrompts
@@ -42,7 +41,7 @@ def ball(radius: float, centre: tuple[int, int, int] = (12, 24, 24)) -> np.ndarr
 )
 def test_a_box_around_clicks_holds_them_and_grows(points, ratio: float) -> None:
     clicks = Clicks(tuple(points), (True,) * len(points))
-    boxes = [box_around(clicks, half, SHAPE, ratio) for half in BOXES]
+    boxes = [box_around(clicks, half, SHAPE, ratio) for half in SETTINGS.searching.boxes]
     for box in boxes:
         assert box.z_mid == points[0][0]
         for axis in range(3):
@@ -230,6 +229,6 @@ def test_an_answer_is_nearly_right_where_its_surface_is_near_to_what_corrects_it
     clicks = Clicks(((12, 24, 24), point), (True, not last[point]))
     target = Target(1, None, clicks, last.astype(np.uint8), (0.0, 0.0, 0.0), (24.0, 48.0, 48.0), "previous")
     off = np.linalg.norm(np.array(point) - (12, 24, 24)) - radius
-    if abs(abs(off) - NEAR * radius) > 1:
-        assert nearly_right(target) == (abs(off) < NEAR * radius)
+    if abs(abs(off) - SETTINGS.searching.near * radius) > 1:
+        assert nearly_right(target) == (abs(off) < SETTINGS.searching.near * radius)
     assert not nearly_right(replace(target, previous=None))

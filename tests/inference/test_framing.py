@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexor.case import Clicks
-from lexor.inference.framing import CLICK_SIZES, Framing, click_views, frame, in_plane_ratio, normalise
+from lexor.inference.framing import click_views, frame, in_plane_ratio, normalise
+from lexor.inference.settings import SETTINGS, Framing
 
 
 @st.composite
@@ -71,7 +72,7 @@ def test_the_views_of_clicks_hold_them_and_grow(case, ratio: float) -> None:
     shape, lower, upper = case
     clicks = Clicks((lower, tuple(u - 1 for u in upper)), (True, True))
     views = click_views(clicks, shape, (8, 16, 16), ratio)
-    assert 1 <= len(views) <= len(CLICK_SIZES)
+    assert 1 <= len(views) <= len(SETTINGS.searching.views)
     for axis in range(3):
         for view in views:
             assert 0 <= view.lower[axis] <= lower[axis]

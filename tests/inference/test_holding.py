@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from lexor.case import Clicks
-from lexor.inference.holding import HOLD, hold
+from lexor.inference.holding import hold
 from lexor.inference.merging import Answer
+from lexor.inference.settings import SETTINGS
 from lexor.inference.targets import Target, click_voxels
 
 SHAPE = (20, 40, 40)
@@ -44,7 +45,9 @@ def test_what_nobody_corrected_leans_as_it_was() -> None:
     labels = last_answer()
     for given in (target(previous=labels), target((CLICK, True), ((10, 20, 32), False), previous=labels)):
         logits = held(given)[PART]
-        np.testing.assert_allclose(logits, np.where(labels[PART] == 1, HOLD, -HOLD), rtol=1e-6)
+        np.testing.assert_allclose(
+            logits, np.where(labels[PART] == 1, SETTINGS.holding.lean, -SETTINGS.holding.lean), rtol=1e-6
+        )
 
 
 @pytest.mark.parametrize(("point", "foreground"), [(CLICK, False), ((10, 20, 33), True), ((3, 8, 8), True)])
@@ -54,7 +57,7 @@ def test_around_a_click_that_corrects_the_answer_is_new(
     labels = last_answer()
     new = held(target((point, foreground), previous=labels), 0.2)
     assert new[point] == pytest.approx(0.2)
-    share = np.abs(new[PART] - 0.2) / HOLD
+    share = np.abs(new[PART] - 0.2) / SETTINGS.holding.lean
     z, y, x = (np.arange(s.start, s.stop) - p for s, p in zip(PART, point, strict=True))
     distance = np.sqrt((z[:, None, None] / 12) ** 2 + (y[:, None] / 20) ** 2 + (x / 20) ** 2)
     order = np.argsort(distance.ravel(), kind="stable")
@@ -73,7 +76,7 @@ def test_of_clicks_on_one_voxel_the_latest_counts() -> None:
     """As it does for the voxel itself (`merging.honour_clicks`)."""
     overruled = target((CLICK, False), (CLICK, True), previous=last_answer())
     assert overruled.corrections == []
-    assert held(overruled)[CLICK] == pytest.approx(HOLD)
+    assert held(overruled)[CLICK] == pytest.approx(SETTINGS.holding.lean)
 
 
 def test_a_small_target_is_free_next_to_its_click() -> None:
@@ -82,4 +85,4 @@ def test_a_small_target_is_free_next_to_its_click() -> None:
     labels[CLICK] = 1
     lower, upper = click_voxels(Clicks((CLICK,), (True,)))[0]
     small = replace(target(((10, 20, 21), True), previous=labels), lower=lower, upper=upper)
-    assert abs(held(small)[10, 20, 22]) < HOLD
+    assert abs(held(small)[10, 20, 22]) < SETTINGS.holding.lean

@@ -14,9 +14,9 @@ from lexor.case import Box, Case, CaseError, Clicks
 from lexor.evaluation.boxes import MODEL, evaluate_boxes
 from lexor.evaluation.metrics import dice
 from lexor.evaluation.tables import modality_means
-from lexor.inference.clicking import MOST_SECOND, MOST_THIRD
 from lexor.inference.predictor import Predictor, ZoomIn
 from lexor.inference.runner import Look, Runner
+from lexor.inference.settings import SETTINGS
 from lexor.inference.targets import Target
 from lexor.inference.views import View
 from lexor.models.prompts import WindowPrompts
@@ -362,4 +362,5 @@ def test_a_clicked_target_is_seen_in_the_size_that_promises_most() -> None:
         "each in the mirror as well"
     )
     # Boxes of six sizes follow, and then the closer looks, framed by what was found, and one at what they agree on.
-    assert 2 * 13 < len(model.seen) <= 2 * (13 + 2 * MOST_SECOND + MOST_THIRD + 1)
+    tuned = SETTINGS.searching
+    assert 2 * 13 < len(model.seen) <= 2 * (13 + 2 * tuned.most_second + tuned.most_third + 1)

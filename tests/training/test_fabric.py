@@ -63,4 +63,14 @@ def test_a_launchers_processes_are_used(
 def test_what_a_model_is_given_is_not_rounded() -> None:
     edge = torch.tensor([47.3])
     assert Autocast("bf16-mixed", "cpu").convert_input({"boxes": edge})["boxes"] is edge
-    assert isinstance(make_fabric(load_config("encoders", {"devices": 1}), "cpu")._precision, Autocast)
+
+
+@pytest.mark.parametrize("computes", [torch.bfloat16, None])
+def test_bfloat16_is_used_where_the_cpu_computes_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, computes: torch.dtype | None
+) -> None:
+    """Emulated, a convolution takes some 300 times as long as in float32."""
+    monkeypatch.setattr("lexor.training.fabric.low_precision", lambda device: computes)
+    precision = make_fabric(load_config("encoders", {"devices": 1}), "cpu")._precision
+    assert isinstance(precision, Autocast) == (computes is not None)
+    assert ("float32" in caplog.text) == (computes is None)

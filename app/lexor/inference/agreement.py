@@ -11,10 +11,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from lexor.inference.merging import Answer
+from lexor.inference.settings import SETTINGS
 from lexor.inference.views import Shape, View
-
-# A window's voxels below this logit count as outside everywhere: only the rest is written to the volume.
-LEAST_LOGIT = -4.0
 
 
 def agree(masks: Sequence[tuple[View, Tensor]], weights: Sequence[float], shape: Shape) -> Answer:
@@ -48,7 +46,7 @@ def agree(masks: Sequence[tuple[View, Tensor]], weights: Sequence[float], shape:
 
 def _cut(view: View, logits: Tensor) -> tuple[View, Tensor]:
     """The part of a window around its mask; the window where there is none."""
-    hit = (logits[0] > LEAST_LOGIT).numpy()
+    hit = (logits[0] > SETTINGS.searching.least_logit).numpy()
     if not hit.any():
         return view, logits
     found = ndimage.find_objects(hit.view(np.uint8))[0]

@@ -20,6 +20,7 @@ from torch import Tensor
 from lexor.case import Box, Case
 from lexor.inference.framing import frame, in_plane_ratio
 from lexor.inference.runner import Look, Runner, choose_device
+from lexor.inference.settings import SETTINGS, Ranking
 from lexor.inference.targets import AutomaticBox, box_target
 from lexor.inference.views import Shape, View
 from lexor.models.factory import create_model
@@ -29,38 +30,6 @@ from lexor.prompting.reduction import block_means, reduction_factors
 
 # Of a larger volume, a reduced one is looked at: reading dozens of large views would take longer than the model.
 LOOKED_AT = 6_000_000
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """How a candidate's mask is judged: a product of powers, each factor 0..1, and how many look twice.
-
-    The powers were chosen on data/train by the DSC of the first choice (see `score_of`). Those of `size` and `middle`
-    were set together on 141 cases: DSC of CT .264 -> .327, MR .436 -> .534, PET .761 -> .780, US .692 -> .693 (size
-    .25 without middle before); chosen anew for each fold of cases, .325, .516, .770 and .679. What is scanned is
-    mostly about the middle of the scan.
-
-    Attributes:
-        quality: power of the overlap with the truth that the model expects.
-        stability: of the overlap of the masks at logits `margin` above and below the decision.
-        agreement: of the overlap of the prompt's box with the box of the mask.
-        size: of the mask's share of the volume: among equals the larger is more likely meant.
-        ending: of the share of the mask that does not lie on its window's faces. An object ends in view.
-        middle: of how near the mask's box is to the middle of the volume (`middleness`).
-        margin: logits.
-        second_looks: so many of the best, and as many as are wanted, are looked at again.
-        overlap: of two masks whose intersection over union is greater, the worse is dropped.
-    """
-
-    quality: float = 1.0
-    stability: float = 1.0
-    agreement: float = 0.5
-    size: float = 0.15
-    ending: float = 4.0
-    middle: float = 0.7
-    margin: float = 1.0
-    second_looks: int = 6
-    overlap: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -119,7 +88,7 @@ def automatic_boxes(
     Returns:
         At least one; where nothing stands out, the box of Algorithm 1, which of a constant volume is all of it.
     """
-    ranking = ranking or Ranking()
+    ranking = ranking or SETTINGS.ranking
     ratio = in_plane_ratio(case.spacing)
     (fallback,) = auto_prompt(case.volume, device=device)
     candidates = propose(case.volume, ratio, parameters)

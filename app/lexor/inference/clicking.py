@@ -26,40 +26,15 @@ from lexor.inference.agreement import agree
 from lexor.inference.framing import click_views, frame
 from lexor.inference.merging import Answer
 from lexor.inference.runner import Look, Runner, hard_logits, previous_logits
+from lexor.inference.settings import SETTINGS
 from lexor.inference.targets import Target
 from lexor.inference.views import Shape, Triple, View, triple
 
-# Half sizes in pixels of the boxes that are tried around the first click, the middle of most targets.
-BOXES = (3, 6, 11, 19, 34, 60)
-# Of the first looks so many with a guessed box and so many without have a second one, and that at the last answer; of
-# the second looks so many have a third.
-MOST_SECOND, MOST_THIRD = 3, 3
-# How much it counts that a mask explains the first and the last click, and that the second look finds as much, as
-# exponents of factors of the overlap that the model expects. Chosen on data/train: after the first click on 33 labels
-# the DSC is .562; views alone, by the expected overlap alone, give .529, and the best of all candidates .693.
-FIRST, LAST, STABLE = 0.7, 1.0, 0.25
-# As well an exponent, of how far a change reaches around the last click, if that is nearer to the last answer than so
-# many radii of a ball as large. Of what a choice learnt from the looks at 34 labels of data/train might use beside
-# today's factors, only how the last click lies in the change helps: after the second click .68 -> .71, leaving out a
-# case. At any distance the reach takes scattered lesions for one large object.
-REACH, APART = 0.5, 2.0
-# A factor where it all began with a guessed box: of such masks the model expects too much.
-GUESSED = 0.9
-# No factor is below this.
-LEAST = 0.02
-# A mask counts by this power of its score. Chosen on 52 labels of data/train, where agreeing brings the DSC after
-# five clicks from .784, that of the best score alone, to .802.
-WEIGHT = 2.0
-# A last answer is nearly right if new clicks are nearer to its surface than this share of the radius of a ball as
-# large. It is then corrected as that of a target with its box, and that counts as much as all other looks together.
-# With the box of what the search found it took the DSC of 210 answers on data/val from .800 to .808, and of 21 on
-# sources that the weights had not seen from .755 to .765; with clicks between .3 and .4 from .662 to .655 and from
-# .722 to .711. Its own box cannot be spoilt by a search that goes astray.
-NEAR = 0.3
+TUNED = SETTINGS.searching
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Hypothesis:
     """A mask of a target in a window, and what speaks for it.
 
     Attributes:
@@ -121,10 +96,10 @@ def _found(runner: Runner, volume: Tensor, target: Target, ratio: float) -> Answ
     shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
     last = None if target.previous is None else torch.from_numpy(target.previous == target.index)[None]
 
-    def look(looks: Sequence[Look]) -> list[Candidate]:
+    def look(looks: Sequence[Look]) -> list[Hypothesis]:
         return list(_candidates(runner, volume, looks, last))
 
-    def look_again(candidates: Sequence[Candidate]) -> list[Candidate]:
+    def look_again(candidates: Sequence[Hypothesis]) -> list[Hypothesis]:
         closer = [(c, _closer(target, c.answer(shape), runner.window, ratio)) for c in candidates]
         seen = [(c, again) for c, again in closer if again is not None]
         after = look([again for _, again in seen])
@@ -134,7 +109,7 @@ def _found(runner: Runner, volume: Tensor, target: Target, ratio: float) -> Answ
     second = look_again(_most_promising(first))
     if not second:
         return first[0].answer(shape)
-    found = second + look_again(second[:MOST_THIRD])
+    found = second + look_again(second[: TUNED.most_third])
     closing = _closer(target, _agreed(found, shape), runner.window, ratio)
     found += look([] if closing is None else [closing])
     if last is not None and nearly_right(target):
@@ -150,7 +125,7 @@ def nearly_right(target: Target) -> bool:
     if target.previous is None:
         return False
     last = target.previous == target.index
-    reach = NEAR * ball_radius(float(np.count_nonzero(last)))
+    reach = TUNED.near * ball_radius(float(np.count_nonzero(last)))
     for point in target.corrections:
         low = np.maximum(np.array(point) - int(reach), 0)
         around = last[tuple(slice(a, c + int(reach) + 1) for a, c in zip(low, point, strict=True))]
@@ -160,39 +135,47 @@ def nearly_right(target: Target) -> bool:
     return True
 
 
-def _best_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+def _best_first(candidates: Sequence[Hypothesis]) -> list[Hypothesis]:
     return sorted(candidates, key=lambda candidate: -candidate.score)
 
 
-def _trusted(candidate: Candidate, before: Candidate) -> Candidate:
+def _trusted(candidate: Hypothesis, before: Hypothesis) -> Hypothesis:
     """A closer look, which counts for less if it found another size than the look before, or that was a guess."""
     likeness = min(before.size, candidate.size) / max(before.size, candidate.size)
-    score = candidate.score * max(LEAST, likeness) ** STABLE * (GUESSED if before.guessed else 1)
+    score = (
+        candidate.score
+        * max(TUNED.least, likeness) ** TUNED.stable
+        * (TUNED.guessed if before.guessed else 1)
+    )
     return replace(candidate, score=score)
 
 
-def _agreed(candidates: Sequence[Candidate], shape: Shape) -> Answer:
+def _agreed(candidates: Sequence[Hypothesis], shape: Shape) -> Answer:
     """What candidates agree on, the more promising ones counting for more."""
     masks = [(candidate.look.view, candidate.logits) for candidate in candidates]
-    return agree(masks, [candidate.score**WEIGHT for candidate in candidates], shape)
+    return agree(masks, [candidate.score**TUNED.weight for candidate in candidates], shape)
 
 
-def _as_likely_as(others: Sequence[Candidate], candidate: Candidate) -> Candidate:
+def _as_likely_as(others: Sequence[Hypothesis], candidate: Hypothesis) -> Hypothesis:
     """A candidate that counts as much as others together."""
-    return replace(candidate, score=sum(other.score**WEIGHT for other in others) ** (1 / WEIGHT))
+    return replace(candidate, score=sum(other.score**TUNED.weight for other in others) ** (1 / TUNED.weight))
 
 
-def _most_promising(first: Sequence[Candidate]) -> list[Candidate]:
+def _most_promising(first: Sequence[Hypothesis]) -> list[Hypothesis]:
     """Of first looks, best first, those that have a second one."""
     guessed = [c for c in first if c.guessed]
     others = [c for c in first if not c.guessed and c.look.previous is None]
-    return guessed[:MOST_SECOND] + others[:MOST_SECOND] + [c for c in first if c.look.previous is not None]
+    return (
+        guessed[: TUNED.most_second]
+        + others[: TUNED.most_second]
+        + [c for c in first if c.look.previous is not None]
+    )
 
 
 def _first_looks(target: Target, shape: Shape, window: Shape, ratio: float) -> list[Look]:
     """At what clicks point at: in views of several sizes, with boxes of several sizes, and at the last answer."""
     looks = [Look(view, target) for view in click_views(target.clicks, shape, window, ratio)]
-    for box in dict.fromkeys(box_around(target.clicks, half, shape, ratio) for half in BOXES):
+    for box in dict.fromkeys(box_around(target.clicks, half, shape, ratio) for half in TUNED.boxes):
         view = frame(triple(box.lower), triple(box.upper), shape, window, ratio)
         looks.append(Look(view, replace(target, box=box)))
     if target.previous is not None:
@@ -252,7 +235,7 @@ def _last_look(target: Target, shape: Shape, window: Shape, ratio: float) -> Loo
 
 def _candidates(
     runner: Runner, volume: Tensor, looks: Sequence[Look], last: Tensor | None
-) -> Iterator[Candidate]:
+) -> Iterator[Hypothesis]:
     """What each look at a target finds; `last` is its last answer, (1, D, H, W), if there is one.
 
     Prompts that are guessed leave much to chance, the overlap that the model expects as well. Looking in the mirror
@@ -263,11 +246,11 @@ def _candidates(
         before = None if last is None else look.view.read(last)[0].numpy() > 0.5
         mask = logits[0].numpy() > 0
         fits = plausibility(look.target.clicks, look.view, mask, before)
-        score = quality * max(LEAST, fits[0]) ** FIRST * max(LEAST, fits[1]) ** LAST
+        score = quality * max(TUNED.least, fits[0]) ** TUNED.first * max(TUNED.least, fits[1]) ** TUNED.last
         # A target is most often in one piece: on 41 labels of data/train the fifth click then leads to a DSC of .743,
         # not .728.
         score /= clicked_parts(look.target.clicks, look.view, mask)
-        yield Candidate(look, logits, score)
+        yield Hypothesis(look, logits, score)
 
 
 def plausibility(
@@ -301,8 +284,8 @@ def plausibility(
         if before.any() and not before.all():
             right = (np.argwhere(before == wanted) - place) * view.step
             reach = float(np.linalg.norm(right, axis=1).min())
-            if reach < APART * ball_radius(float(before.sum() * np.prod(view.step))):
-                last *= min(1.0, depth / reach) ** REACH
+            if reach < TUNED.apart * ball_radius(float(before.sum() * np.prod(view.step))):
+                last *= min(1.0, depth / reach) ** TUNED.reach
     return first, last
 
 

@@ -22,29 +22,14 @@ from lexor.case import Box
 from lexor.inference.framing import frame
 from lexor.inference.merging import Answer, Slices
 from lexor.inference.runner import Look, Runner, hard_logits, previous_logits
+from lexor.inference.settings import SETTINGS
 from lexor.inference.targets import Target
 from lexor.inference.views import Shape, Triple, triple
 
-# An object is followed if it is this many times as long as its box is wide.
-ELONGATION = 2.5
-# A piece is so many widths long, and at least so many slices; each next one starts half a piece further.
-PIECE_WIDTHS = 2.0
-PIECE_SLICES = 6
-# There are at most so many pieces; of a longer object they are longer. The challenge gives a class 15 s a run.
-MOST_PIECES = 32
-# A piece's prompt reaches so many of its lengths to both sides, past the piece: a tube, not an ellipsoid.
-PROMPT_REACH = 1.5
 # The logit of what no piece looked at.
 OUTSIDE = -6.0
 
-# Of the tracker, in its unit: a pixel, a sixth of the box's width or the slice distance, whichever is largest.
-# Chosen on data/train by the overlap of a tube along the track with the truth.
-HALF_WIDTH = 5
-REACH = 1
-STEPS = 4
-PENALTY = 0.05
-MEMORY = 0.8
-SMOOTHING = 0.5
+TUNED = SETTINGS.tracking
 
 
 def elongation(box: Box, ratio: float) -> float:
@@ -55,12 +40,12 @@ def elongation(box: Box, ratio: float) -> float:
 
 def piece_length(height: float, width: float, ratio: float) -> int:
     """Slices of a piece of an object that is `height` x `width` pixels wide."""
-    return max(PIECE_SLICES, round(PIECE_WIDTHS * float(np.sqrt(height * width)) / ratio))
+    return max(TUNED.piece_slices, round(TUNED.piece_widths * float(np.sqrt(height * width)) / ratio))
 
 
 def prolonged(box: Box, length: int) -> Box:
     """The box as a piece's prompt: it goes on past the piece on both sides of its measured slice."""
-    reach = round(PROMPT_REACH * length)
+    reach = round(TUNED.prompt_reach * length)
     return Box((box.z_mid - reach, *box.lower[1:]), (box.z_mid + reach + 1, *box.upper[1:]), box.z_mid)
 
 
@@ -77,15 +62,17 @@ def track(volume: UInt8[np.ndarray, "D H W"], box: Box, ratio: float) -> Float[n
     first, last = box.lower[0], box.upper[0]
     middle = np.array([(box.lower[axis] + box.upper[axis]) / 2 for axis in (1, 2)])
     unit = max(1.0, float(np.sqrt(box.shape[1] * box.shape[2])) / 6, ratio)
-    far = (HALF_WIDTH + REACH) * STEPS
-    offsets = np.arange(-far, far + 1) * unit / STEPS
-    profile = np.exp(-((np.arange(-HALF_WIDTH, HALF_WIDTH + 1) / (0.7 * HALF_WIDTH)) ** 2) / 2)
+    far = (TUNED.half_width + TUNED.step_reach) * TUNED.steps
+    offsets = np.arange(-far, far + 1) * unit / TUNED.steps
+    profile = np.exp(
+        -((np.arange(-TUNED.half_width, TUNED.half_width + 1) / (0.7 * TUNED.half_width)) ** 2) / 2
+    )
     weight = np.outer(profile, profile).ravel()
     weight /= weight.sum()
-    shifts = np.arange(-REACH * STEPS, REACH * STEPS + 1) / STEPS
+    shifts = np.arange(-TUNED.step_reach * TUNED.steps, TUNED.step_reach * TUNED.steps + 1) / TUNED.steps
     moves = np.stack(np.meshgrid(shifts, shifts, indexing="ij"), -1).reshape(-1, 2)
     still = len(moves) // 2
-    cost = PENALTY * (moves**2).sum(1)
+    cost = TUNED.penalty * (moves**2).sum(1)
     centres = np.tile(middle, (last - first, 1))
     for way in (1, -1):
         centre = middle
@@ -94,7 +81,7 @@ def track(volume: UInt8[np.ndarray, "D H W"], box: Box, ratio: float) -> Float[n
             found = _surroundings(volume, z, centre, offsets, unit)
             best = int(np.argmax(_correlation(template, found, weight) - cost))
             centre = np.clip(centre + moves[best] * unit, 0, volume.shape[1:])
-            template = MEMORY * template + (1 - MEMORY) * found[best]
+            template = TUNED.memory * template + (1 - TUNED.memory) * found[best]
             centres[z - first] = centre
     return centres
 
@@ -114,12 +101,12 @@ def _surroundings(
     # Neighbouring slices steady the noise.
     below, here, above = (volume[k][rows, columns] for k in (max(z - 1, 0), z, min(z + 1, len(volume) - 1)))
     plane = 0.25 * below + 0.5 * here + 0.25 * above
-    plane = ndimage.gaussian_filter(plane.astype(np.float32), SMOOTHING * unit)
+    plane = ndimage.gaussian_filter(plane.astype(np.float32), TUNED.smoothing * unit)
     points = np.meshgrid(*(centre[a] + offsets - 0.5 - sides[a].start for a in range(2)), indexing="ij")
     fine = ndimage.map_coordinates(plane, points, order=1, mode="nearest")
-    length = 2 * HALF_WIDTH * STEPS + 1
-    patches = sliding_window_view(fine, (length, length))[..., ::STEPS, ::STEPS]
-    found: np.ndarray = patches.reshape(-1, (2 * HALF_WIDTH + 1) ** 2)
+    length = 2 * TUNED.half_width * TUNED.steps + 1
+    patches = sliding_window_view(fine, (length, length))[..., :: TUNED.steps, :: TUNED.steps]
+    found: np.ndarray = patches.reshape(-1, (2 * TUNED.half_width + 1) ** 2)
     return found
 
 
@@ -166,7 +153,7 @@ def follow(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: flo
     for target in targets:
         assert target.box is not None
         depth, height, width = target.box.shape
-        length = max(piece_length(height, width, ratio), -(-2 * depth // (MOST_PIECES + 1)))
+        length = max(piece_length(height, width, ratio), -(-2 * depth // (TUNED.most_pieces + 1)))
         for piece in pieces(target.box, track(volume[0].numpy(), target.box, ratio), length):
             view = frame(triple(piece.lower), triple(piece.upper), shape, runner.window, ratio)
             steps[target.index] = view.step

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from lexor.case import Clicks
+from lexor.inference.settings import SETTINGS, Framing
 from lexor.inference.views import Shape, Triple, View
-
-# In-plane sizes, in pixels, of the first looks around a click, each half as large again as the one before.
-CLICK_SIZES = (20, 32, 48, 72, 108, 160, 240)
-
-
-@dataclass(frozen=True)
-class Framing:
-    """How far past a box its view reaches. Sizes are factors of the box, or voxels."""
-
-    factor_z: float = 1.3
-    factor_in_plane: float = 1.5
-    # A long object drifts away from the slice it was boxed on, by about this share of its length on each side.
-    drift: float = 0.15
-    minimum: tuple[float, float, float] = (8.0, 32.0, 32.0)
 
 
 def in_plane_ratio(spacing: Triple | None) -> float:
     """Slice distance over pixel size, 1 if unknown.
 
     `spacing` should be (D, H, W), but files written through SimpleITK carry (x, y, z); pixels are square far
-    more often than not, so the two equal values tell which is which (design/challenge-protocol.md).
+    more often than not, so the two equal values tell which is which.
     """
     if spacing is None:
         return 1.0
@@ -53,7 +38,7 @@ def frame(
     Args:
         ratio: slice distance over pixel size, see `in_plane_ratio`.
     """
-    framing = framing or Framing()
+    framing = framing or SETTINGS.framing
     size = [u - a for a, u in zip(lower, upper, strict=True)]
     reach = 2 * framing.drift * size[0] * ratio
     wanted = (
@@ -78,13 +63,13 @@ def frame(
 def click_views(clicks: Clicks, volume_shape: Shape, window: Shape, ratio: float = 1.0) -> list[View]:
     """Views around foreground clicks (all clicks where none is foreground), small to large.
 
-    Nobody knows the size of a target that is only clicked. The largest view spans the volume, or `CLICK_SIZES`'
-    largest past the clicks.
+    Nobody knows the size of a target that is only clicked. The largest view spans the volume, or the
+    largest size past the clicks.
     """
     points = np.array(clicks.pointing, dtype=float)
     views: list[View] = []
-    for size in CLICK_SIZES:
-        half = np.array([max(size / ratio, Framing.minimum[0]), size, size]) / 2
+    for size in SETTINGS.searching.views:
+        half = np.array([max(size / ratio, SETTINGS.framing.minimum[0]), size, size]) / 2
         low = np.maximum(points.min(0) + 0.5 - half, 0)
         high = np.minimum(points.max(0) + 0.5 + half, volume_shape)
         view = View((low[0], low[1], low[2]), (high[0], high[1], high[2]), window)

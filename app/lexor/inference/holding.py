@@ -10,21 +10,16 @@ from torch import Tensor
 
 from lexor._geometry import Voxel
 from lexor.inference.merging import Answer
+from lexor.inference.settings import SETTINGS
 from lexor.inference.targets import Target
 
-# The lean in logits, and how far a new click lifts it, in sizes of the target, as the sigma of a Gaussian. On sources
-# of data/train that the weights had not seen, 24 cases given boxes, five clicks lead to a DSC of .781, without this
-# to .759; on 19 cases of other such sources to .857 and .858. A search by clicks alone, whose last answers are more
-# often wrong, is better without (.649 against .679, 14 cases).
-HOLD, REACH = 0.7, 0.35
-# No axis of a target counts as shorter, in voxels.
-LEAST_SIZE = 4.0
+TUNED = SETTINGS.holding
 
 
 def hold(answer: Answer, target: Target) -> Answer:
     """An answer that leans towards the target's last one, if there is one.
 
-    A click of the challenge corrects one error (design/challenge-protocol.md); the rest was seen by the same model,
+    A click of the challenge corrects one error; the rest was seen by the same model,
     or was set right by an earlier click. New clicks are those that the last answer does not honour.
 
     Args:
@@ -34,17 +29,17 @@ def hold(answer: Answer, target: Target) -> Answer:
     if target.previous is None:
         return answer
     last = torch.from_numpy(target.previous[answer.where] == target.index)
-    lean = torch.where(last, HOLD, -HOLD)
+    lean = torch.where(last, TUNED.lean, -TUNED.lean)
     for point in target.corrections:
         lean = lean * _far(answer, target, point)
     return replace(answer, logits=answer.logits + lean)
 
 
 def _far(answer: Answer, target: Target, point: Voxel) -> Float[Tensor, "d h w"]:
-    """How far each voxel of an answer is from a click: 0 there, nearly 1 at three `REACH` of the target's size."""
+    """How far each voxel of an answer is from a click: 0 there, nearly 1 at three `reach` of the target's size."""
     near = torch.ones(1, 1, 1)
     for axis in range(3):
-        reach = REACH * max(target.upper[axis] - target.lower[axis], LEAST_SIZE)
+        reach = TUNED.reach * max(target.upper[axis] - target.lower[axis], TUNED.least_size)
         place = answer.where[axis]
         distance = (torch.arange(place.start, place.stop) - point[axis]) / reach
         near = near * torch.exp(-distance.square() / 2).view([-1 if a == axis else 1 for a in range(3)])

@@ -16,11 +16,12 @@ from torch import Tensor
 from lexor.case import Case, CaseError
 from lexor.inference.automatic import finder
 from lexor.inference.clicking import search
-from lexor.inference.following import ELONGATION, elongation, follow
+from lexor.inference.following import elongation, follow
 from lexor.inference.framing import frame, in_plane_ratio
 from lexor.inference.holding import hold
 from lexor.inference.merging import Answer, honour_clicks, merge, stack
 from lexor.inference.runner import Look, Runner, choose_device, previous_logits
+from lexor.inference.settings import SETTINGS
 from lexor.inference.targets import PromptMode, Target, resolve_targets
 from lexor.inference.views import Shape, Triple, View
 from lexor.inference.windows import blending_weight, sliding_views
@@ -141,7 +142,7 @@ class Predictor:
         """Whether a target is followed along z: a long box of the challenge, whose y and x hold on one slice."""
         if self.runner.model.zoom_out != "object" or target.box is None or not target.exact_z:
             return False
-        return elongation(target.box, ratio) >= ELONGATION
+        return elongation(target.box, ratio) >= SETTINGS.tracking.elongation
 
     def _is_unsized(self, target: Target) -> bool:
         """Whether only clicks, and perhaps an answer to them, point at a target."""

@@ -44,7 +44,7 @@ def _gpu_computes() -> bool:
         return False
 
 
-def _low_precision(device: torch.device) -> torch.dtype | None:
+def low_precision(device: torch.device) -> torch.dtype | None:
     """The autocast type that pays on a device, None where float32 is as fast."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
@@ -188,7 +188,7 @@ class Runner:
     def _computing(self) -> Iterator[None]:
         """In the precision that pays; with the same answer each time: no kernel is chosen by a race, none adds in a
         random order."""
-        dtype = _low_precision(self.device)
+        dtype = low_precision(self.device)
         autocast = torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
         with autocast, torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             yield

@@ -12,6 +12,7 @@ from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.strategy import Strategy
 
+from lexor.inference.runner import low_precision
 from lexor.models.factory import create_model
 from lexor.training.config import TrainingConfig, TrainingError
 
@@ -68,9 +69,13 @@ def make_fabric(config: TrainingConfig, device: str) -> Fabric:
             gradient_as_bucket_view=True,
             find_unused_parameters=_leaves_parameters_out(config.model.name),
         )
-    precision: dict[str, Any] = {"precision": config.precision}
+    precision: dict[str, Any] = {"precision": "32-true"}
     if config.precision == "bf16-mixed":
-        precision = {"plugins": Autocast("bf16-mixed", device)}
+        if device != "cpu" or low_precision(torch.device("cpu")) is not None:
+            precision = {"plugins": Autocast("bf16-mixed", device)}
+        else:
+            # Its convolutions are emulated there: 300 times as slow as float32.
+            log.warning("precision: this CPU has no bfloat16 arithmetic; going on with float32")
     return Fabric(accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, **precision)
 
 

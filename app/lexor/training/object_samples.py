@@ -11,8 +11,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from lexor.case import Box
-from lexor.inference.following import ELONGATION, elongation, piece_length, prolonged
-from lexor.inference.framing import Framing, frame, normalise
+from lexor.inference.following import elongation, piece_length, prolonged
+from lexor.inference.framing import frame, normalise
+from lexor.inference.settings import SETTINGS, Framing
 from lexor.inference.views import Shape, View
 from lexor.training.samples import (
     MAX_CLICKS,
@@ -117,7 +118,7 @@ def make_sample(
     whole_seen = not zoom_in
     whole = Box(tuple(lower.astype(int)), tuple(upper.astype(int)), z_mid)
     length = elongation(whole, ratio)
-    share = mix.pieces if length > ELONGATION else mix.pieces / 2 if length > LONG else 0.0
+    share = mix.pieces if length > SETTINGS.tracking.elongation else mix.pieces / 2 if length > LONG else 0.0
     if not zoom_in and boxed and rng.random() < share:
         piece, prompt = _piece(mask, whole, ratio, rng)
         seen_lower, seen_upper = np.array(piece.lower, float), np.array(piece.upper, float)
