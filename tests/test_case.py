@@ -211,13 +211,11 @@ def test_previous_labels_alone_that_cannot_be_classes(tmp_path: Path, labels: np
     assert words in only_warning(case)
 
 
-@pytest.mark.parametrize("key", ["imgs", "prev_pred"])
+@pytest.mark.parametrize("key", ["imgs", "prev_pred", "gts"])
 def test_a_shape_that_cannot_be_used_is_refused_before_it_is_decompressed(
     tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ):
-    large = (
-        np.zeros((400, 300, 200), np.uint8) if key == "prev_pred" else np.zeros((4, 30, 1000, 200), np.uint8)
-    )
+    large = np.zeros((4, 30, 1000, 200) if key == "imgs" else (400, 300, 200), np.uint8)
     np.savez_compressed(tmp_path / "CT_a.npz", **{"imgs": VOLUME, "boxes": objects(BOX), key: large})
     taken = 0
     original = zipfile.ZipExtFile.read
@@ -232,6 +230,11 @@ def test_a_shape_that_cannot_be_used_is_refused_before_it_is_decompressed(
     if key == "imgs":
         with pytest.raises(CaseError, match=r"imgs has shape \(4, 30, 1000, 200\)"):
             read_case(tmp_path / "CT_a.npz")
+    elif key == "gts":
+        with pytest.raises(
+            CaseError, match=r"gts has shape \(400, 300, 200\), imgs \(10, 20, 30\); give one"
+        ):
+            read_labels(tmp_path / "CT_a.npz")
     else:
         assert "prev_pred has shape (400, 300, 200); give" in only_warning(read_case(tmp_path / "CT_a.npz"))
     assert taken < 20_000

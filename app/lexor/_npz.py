@@ -66,6 +66,11 @@ class NpzReader:
     def __contains__(self, key: str) -> bool:
         return f"{key}.npy" in self._members
 
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Shape of an array, of which only the header is read; raises CaseError as `array` does."""
+        with self._member(key) as (stream, _):
+            return _read_header(stream)[0]
+
     def array(self, key: str, max_bytes: int = MAX_ARRAY_BYTES, check: Check | None = None) -> np.ndarray:
         """Read an array of numbers or text.
 

@@ -139,15 +139,18 @@ def read_labels(path: FilePath, key: str = "gts") -> Integer[np.ndarray, "D H W"
     """Read a label volume, of a training file (gts) or a result (segs), with `read_case`'s precautions.
 
     Returns integers (D, H, W) as stored; whole numbers stored as floats, or booleans, as integers.
-    Raises CaseError where the key is missing or is anything else.
+    Raises CaseError where the key is missing or is anything else, or gts is not of the shape of imgs.
     """
     where = f"{Path(path).name}: {key}"
 
     def check(shape: tuple[int, ...]) -> None:
         if len(shape) != 3:
             raise CaseError(f"{where} has shape {shape}; give an array (D, H, W)")
+        if volume is not None and shape != volume:
+            raise CaseError(f"{where} has shape {shape}, imgs {volume}; give one shape")
 
     with NpzReader(path) as file:
+        volume = file.shape("imgs") if key == "gts" and "imgs" in file else None
         labels = file.array(key, check=check)
     try:
         return as_integers(labels)

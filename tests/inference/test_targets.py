@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -196,3 +197,13 @@ def test_a_click_outside_the_volume_is_named(ball_case: Case, point: tuple[int, 
         resolve_targets(case)
     with pytest.raises(CaseError, match=r"CT_ball: boxes\[0\]: box .* is outside the volume"):
         resolve_targets(replace(ball_case, boxes=(Box((30, 0, 0), (31, 1, 1), 30),)))
+
+
+def test_the_most_classes_without_a_prompt_take_no_time(ball_case: Case) -> None:
+    count = 65_535
+    case = replace(ball_case, boxes=(None,) * count, clicks=(), unreadable=tuple(range(1, count + 1)))
+    found = AutomaticBox(Box((1, 2, 3), (4, 6, 8), 2), "dark", 0.5)
+    began = time.process_time()
+    targets, warnings = resolve_targets(case, find=lambda _: [found])
+    assert len(targets) == len(warnings) == count
+    assert time.process_time() - began < 20

@@ -138,8 +138,8 @@ def _ranked(boxes: list[AutomaticBox], stand_in: bool = False) -> list[Target]:
     return [replace(box_target(i, found), stand_in=stand_in) for i, found in enumerate(boxes, start=1)]
 
 
-def _no_prompt(case: Case, index: int) -> str:
-    why = "the prompt in the file cannot be read" if index in case.unreadable else "it has no prompt"
+def _no_prompt(case: Case, index: int, unreadable: bool) -> str:
+    why = "the prompt in the file cannot be read" if unreadable else "it has no prompt"
     return printable(f"{case.name}: class {index}: {why}; an automatic box stands in for it")
 
 
@@ -239,18 +239,19 @@ def resolve_targets(
         known = claims if box is None and clicks.points else None
         targets.append(Target(index, box, clicks, previous, lower, upper, source, claims=known))
     if not targets and not missing:
-        unread = case.unreadable[:1]
-        _refuse_stand_ins(case, unread, strict)
-        return _ranked(automatic(top), bool(unread)), [_no_prompt(case, index) for index in unread]
+        lost = case.unreadable[:1]
+        _refuse_stand_ins(case, lost, strict)
+        return _ranked(automatic(top), bool(lost)), [_no_prompt(case, index, True) for index in lost]
     warnings = []
     if missing:
-        unread = tuple(index for index in missing if index in case.unreadable)
-        _refuse_stand_ins(case, unread, strict)
+        lost = set(missing).intersection(case.unreadable)
+        _refuse_stand_ins(case, sorted(lost), strict)
         boxes = automatic(len(missing))
         # Fewer boxes than classes: the best one serves again, and the merge sorts it out.
         boxes += [boxes[0]] * (len(missing) - len(boxes))
         for index, found in zip(missing, boxes, strict=True):
-            targets.append(replace(box_target(index, found), stand_in=index in unread))
-            warnings.append(_no_prompt(case, index))
+            stand_in = index in lost
+            targets.append(replace(box_target(index, found), stand_in=stand_in))
+            warnings.append(_no_prompt(case, index, stand_in))
         targets.sort(key=lambda target: target.index)
     return targets, warnings
