@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 IMAGE ?= lexor:latest
 
-.PHONY: demo test lint image clean
+.PHONY: demo test fuzz lint image clean
 
 $(BIN)/lexor: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +17,9 @@ demo: $(BIN)/lexor
 
 test: $(BIN)/lexor
 	$(BIN)/python -m pytest
+
+fuzz: $(BIN)/lexor
+	LEXOR_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/fuzz
 
 lint: $(BIN)/lexor
 	$(BIN)/ruff check app tests

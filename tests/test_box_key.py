@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from lexor.case import Box
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"z_min": 3.7}, r"boxes\[1\]\.z_min is 3\.7, not a whole number; "),
+        ({"z_min": "3 to 7"}, r"boxes\[1\]\.z_min is '3 to 7', not a number; "),
+        ({"z_min": "1" * 41}, r"boxes\[1\]\.z_min is '1{41}', not a number; "),
         ({"z_max": float("nan")}, r"boxes\[1\]\.z_max is nan, "),
         ({"z_max": float("inf")}, r"boxes\[1\]\.z_max is inf, "),
         ({"z_mid_x_min": None}, r"boxes\[1\]\.z_mid_x_min is None, "),
-        ({"z_mid_x_min": "5"}, r"boxes\[1\]\.z_mid_x_min is '5', "),
+        ({"z_mid_x_min": "nan"}, r"boxes\[1\]\.z_mid_x_min is 'nan', "),
         ({"z_mid_x_min": [5]}, r"boxes\[1\]\.z_mid_x_min is \[5\], "),
         ({"z_mid_x_min": True}, r"boxes\[1\]\.z_mid_x_min is True, "),
         ({"z_min": 8}, r"boxes\[1\]\.z_max is 7, below z_min 8; "),
@@ -36,6 +38,7 @@ def test_an_unusable_box_leaves_its_class_without_one(tmp_path: Path, change: di
     good = Box.from_dict(BOX, SHAPE)
     assert case.boxes == (good, None, good)
     assert case.n_classes == 3
+    assert case.unreadable == (2,)
     assert re.search(reason, only_warning(case))
 
 
@@ -71,7 +74,7 @@ def test_whole_floats_are_integers(tmp_path: Path):
     [
         (9, 7, "z_mid is 9, outside z_min..z_max (2..7); the nearest slice"),
         (-4, 2, "z_mid is -4, outside z_min..z_max (2..7); the nearest slice"),
-        (3.5, 4, "z_mid is 3.5, not a whole number; give voxel indices; the middle slice"),
+        ("mid", 4, "z_mid is 'mid', not a number; give voxel indices; the middle slice"),
         (float("nan"), 4, "z_mid is nan, "),
         (None, 4, "z_mid is None, "),
     ],
@@ -103,20 +106,72 @@ def test_ways_to_save_no_box(tmp_path: Path, boxes_key: np.ndarray):
     assert case.warnings == ()
 
 
-def test_rows_of_six_numbers_are_not_the_protocol(tmp_path: Path):
-    case = read(tmp_path, boxes=np.array([[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]]))
-    assert case.boxes == (None, None)
-    assert "boxes is a list of [1, 2, 3, 4, 5, 6], not of dicts; give one dict per class" in only_warning(
-        case
-    )
+SHIFTED = {key: value + 0.4 for key, value in BOX.items()}
 
 
 @pytest.mark.parametrize(
-    "boxes_key", [np.arange(6), np.float64(3), np.array("text"), zero_dimensional((1, 2))]
+    ("entry", "expected", "words"),
+    [
+        (SHIFTED, Box((2, 3, 5), (9, 14, 27), 4), "z_min is 2.4; the box is widened to whole voxels"),
+        (BOX | {"z_max": 6.5}, Box((2, 3, 5), (8, 13, 26), 4), "z_max is 6.5; the box is widened"),
+        ({key: str(value) for key, value in BOX.items()}, Box.from_dict(BOX, SHAPE), None),
+        (BOX | {"z_min": " 2.0 ", "z_mid": 3.5}, Box.from_dict(BOX, SHAPE), None),
+        (BOX | {"z_max": 7 + 1e-6, "z_min": 2 - 1e-6}, Box.from_dict(BOX, SHAPE), None),
+        (OrderedDict(BOX), Box.from_dict(BOX, SHAPE), None),
+    ],
+)
+def test_near_misses_are_the_box_they_mean(tmp_path: Path, entry: Any, expected: Box, words: str | None):
+    case = read(tmp_path, boxes=objects(entry))
+    assert case.boxes == (expected,)
+    assert case.unreadable == ()
+    if words is None:
+        assert case.warnings == ()
+    else:
+        assert f"boxes[0].{words}" in only_warning(case)
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (1, 2)])
+def test_object_arrays_of_one_row_or_column(tmp_path: Path, shape: tuple[int, int]):
+    case = read(tmp_path, boxes=objects(BOX, None).reshape(shape))
+    assert case.boxes == (Box.from_dict(BOX, SHAPE), None)
+    assert case.unreadable == ()
+
+
+def test_six_numbers_that_only_one_order_makes_boxes_of(tmp_path: Path):
+    """x and y reach beyond the 10 slices, and no order but z_min, y_min, x_min, z_max, y_max, x_max fits both."""
+    rows = np.array([[2, 3, 5, 7, 12, 25], [8, 19, 0, 9, 19, 29]])
+    case = read(tmp_path, boxes=rows)
+    assert case.boxes == (Box((2, 3, 5), (8, 13, 26), 4), Box((8, 19, 0), (10, 20, 30), 8))
+    assert "the one order in which such rows are boxes of this volume is taken" in only_warning(case)
+    case = read(tmp_path, boxes=rows[:, [2, 1, 0, 5, 4, 3]])
+    assert case.boxes == (Box((2, 3, 5), (8, 13, 26), 4), Box((8, 19, 0), (10, 20, 30), 8))
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]], "several orders of six numbers make boxes"),
+        ([[9, 9, 9, 1, 1, 1], [1, 2, 3, 4, 5, 6]], "no usual order of six numbers makes boxes"),
+    ],
+)
+def test_six_numbers_that_may_be_several_boxes_or_none(tmp_path: Path, rows: list[Any], words: str):
+    case = read(tmp_path, boxes=np.array(rows))
+    assert case.boxes == (None, None)
+    assert case.unreadable == (1, 2)
+    warning = only_warning(case)
+    assert words in warning
+    assert "give one dict per class" in warning
+    case = read(tmp_path, boxes=np.array(rows[0]))
+    assert (case.boxes, case.unreadable) == ((None,), (1,))
+
+
+@pytest.mark.parametrize(
+    "boxes_key", [np.arange(7), np.float64(3), np.array("text"), zero_dimensional((1, 2))]
 )
 def test_boxes_that_are_none_at_all(tmp_path: Path, boxes_key: np.ndarray):
     case = read(tmp_path, boxes=boxes_key)
     assert case.boxes == ()
+    assert case.unreadable == (1,)
     assert "CT_case.npz: boxes is " in only_warning(case)
 
 

@@ -81,8 +81,28 @@ def test_the_longer_of_boxes_and_clicks_counts(tmp_path: Path, n_boxes: int, n_c
 
 def test_missing_volume(tmp_path: Path):
     np.savez(tmp_path / "CT_a.npz", boxes=objects(BOX))
-    with pytest.raises(CaseError, match=r"^CT_a\.npz: imgs is missing; "):
+    with pytest.raises(CaseError, match=r"^CT_a\.npz: imgs is missing; the file has 'boxes', save it under"):
         read_case(tmp_path / "CT_a.npz")
+
+
+def test_a_volume_under_another_name(tmp_path: Path):
+    np.savez(tmp_path / "CT_a.npz", **{f"key{i}": [i] for i in range(20)}, Image=VOLUME)
+    with pytest.raises(CaseError, match=r"'key7', \.\.\., save 'Image' under the key imgs$"):
+        read_case(tmp_path / "CT_a.npz")
+
+
+def test_what_a_file_holds_never_reaches_a_terminal_raw(tmp_path: Path):
+    evil = "\x1b[2J\n\u202e\x9b31m"
+    np.savez(tmp_path / "CT_a.npz", **{evil: VOLUME})
+    with pytest.raises(CaseError, match="imgs is missing") as caught:
+        read_case(tmp_path / "CT_a.npz")
+    assert str(caught.value).isprintable()
+    case = read(
+        tmp_path, f"CT_{evil}.npz", spacing=objects(evil), boxes=objects({evil: 1}, BOX | {"z_min": evil})
+    )
+    assert len(case.warnings) == 3
+    assert all(line.isprintable() for line in case.warnings)
+    assert case.name == f"CT_{evil}"
 
 
 def test_a_truncated_case_is_a_case_error_wherever_it_ends(tmp_path: Path):
@@ -103,6 +123,9 @@ def test_a_truncated_case_is_a_case_error_wherever_it_ends(tmp_path: Path):
         [1, 2, -1],
         [1, np.nan, 1],
         [1, np.inf, 1],
+        [1e-300, 1e-300, 1e-300],
+        [1, 1, 1e-7],
+        [1e4, 1, 1],
         2.0,
         [["a", "b", "c"]],
         ["x", "y", "z"],
@@ -122,7 +145,9 @@ def test_a_spacing_of_objects(tmp_path: Path):
     "previous",
     [
         np.zeros((10, 20, 29), np.uint8),
-        np.zeros(SHAPE),
+        np.full(SHAPE, 0.5),
+        np.full(SHAPE, np.nan, np.float32),
+        np.full(SHAPE, 1e300),
         np.zeros(SHAPE[:2], np.int16),
         np.zeros(SHAPE, object),
     ],
@@ -130,11 +155,12 @@ def test_a_spacing_of_objects(tmp_path: Path):
 def test_unusable_previous_labels(tmp_path: Path, previous: np.ndarray):
     case = read(tmp_path, boxes=objects(BOX), prev_pred=previous)
     assert case.previous is None
+    assert case.unreadable == (1,)
     assert "CT_case.npz: prev_pred " in only_warning(case)
 
 
-@pytest.mark.parametrize("dtype", ["u1", ">i2", "i8", "u4"])
-def test_previous_labels_of_any_integers(tmp_path: Path, dtype: str):
+@pytest.mark.parametrize("dtype", ["u1", ">i2", "i8", "u4", "f2", "f4", "f8", ">f8"])
+def test_previous_labels_of_any_whole_numbers(tmp_path: Path, dtype: str):
     labels = (VOLUME % 3).astype(dtype)
     case = read(tmp_path, boxes=objects(BOX, BOX), prev_pred=labels)
     assert case.previous is not None
@@ -162,6 +188,75 @@ def test_previous_labels_without_prompts_are_kept(tmp_path: Path):
     assert case.warnings == ()
 
 
+def test_previous_labels_alone_are_the_classes(tmp_path: Path):
+    labels = np.zeros(SHAPE, np.int32)
+    labels[0, 0, :2] = 5, 40_000
+    case = read(tmp_path, prev_pred=labels)
+    assert (case.n_classes, case.boxes, case.clicks, case.unreadable) == (40_000, (), (), ())
+    assert read(tmp_path, prev_pred=labels * 0).n_classes == 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.full(SHAPE, 65536), "prev_pred has labels 65536..65536; give 0..65535"),
+        (np.full(SHAPE, -1), "prev_pred has labels -1..-1; give 0..65535"),
+        (np.arange(6000).reshape(SHAPE), "prev_pred alone has 5,999 labels; give at most 1,000, or boxes"),
+        (np.full(SHAPE, 2.5), "prev_pred is float64 and holds 2.5; give integer labels"),
+    ],
+)
+def test_previous_labels_alone_that_cannot_be_classes(tmp_path: Path, labels: np.ndarray, words: str):
+    case = read(tmp_path, prev_pred=labels)
+    assert (case.previous, case.n_classes, case.unreadable) == (None, 0, (1,))
+    assert words in only_warning(case)
+
+
+@pytest.mark.parametrize("key", ["imgs", "prev_pred", "gts"])
+def test_a_shape_that_cannot_be_used_is_refused_before_it_is_decompressed(
+    tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
+):
+    large = np.zeros((4, 30, 1000, 200) if key == "imgs" else (400, 300, 200), np.uint8)
+    np.savez_compressed(tmp_path / "CT_a.npz", **{"imgs": VOLUME, "boxes": objects(BOX), key: large})
+    taken = 0
+    original = zipfile.ZipExtFile.read
+
+    def counting(self: zipfile.ZipExtFile, n: int | None = -1) -> bytes:
+        nonlocal taken
+        data = original(self, n)
+        taken += len(data)
+        return data
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", counting)
+    if key == "imgs":
+        with pytest.raises(CaseError, match=r"imgs has shape \(4, 30, 1000, 200\)"):
+            read_case(tmp_path / "CT_a.npz")
+    elif key == "gts":
+        with pytest.raises(
+            CaseError, match=r"gts has shape \(400, 300, 200\), imgs \(10, 20, 30\); give one"
+        ):
+            read_labels(tmp_path / "CT_a.npz")
+    else:
+        assert "prev_pred has shape (400, 300, 200); give" in only_warning(read_case(tmp_path / "CT_a.npz"))
+    assert taken < 20_000
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype"),
+    [
+        (VOLUME % 5, "f8"),
+        (VOLUME % 5, "f4"),
+        (VOLUME % 2, "?"),
+        (VOLUME % 2, "f2"),
+        (VOLUME % 5 - 2.0, "f8"),
+    ],
+)
+def test_whole_numbers_of_any_dtype_are_labels(tmp_path: Path, labels: np.ndarray, dtype: str):
+    np.savez(tmp_path / "a.npz", gts=labels.astype(dtype))
+    found = read_labels(tmp_path / "a.npz")
+    assert found.dtype.kind in "iu"
+    assert np.array_equal(found, labels)
+
+
 @pytest.mark.parametrize("dtype", ["u1", "i4", "u8"])
 def test_labels_are_read_as_stored(tmp_path: Path, dtype: str):
     labels = (VOLUME % 5).astype(dtype)
@@ -174,7 +269,10 @@ def test_labels_are_read_as_stored(tmp_path: Path, dtype: str):
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [
-        (np.zeros(SHAPE), "gts has dtype float64; give integer labels"),
+        (np.linspace(0, 1, 6000).reshape(SHAPE), "gts is float64 and holds 0.000166.*; give integer labels"),
+        (np.full(SHAPE, np.nan), "gts is float64 and holds nan; give integer labels"),
+        (np.full(SHAPE, np.inf), "gts is float64 and holds inf; give integer labels"),
+        (np.zeros(SHAPE, complex), "gts has dtype complex128; give integer labels"),
         (np.zeros((2, 3), int), r"gts has shape \(2, 3\); give an array"),
         (np.zeros(SHAPE, object), "dtype object"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,9 @@ def test_ways_to_save_clicks(tmp_path: Path, entry: Any):
         [10, 0, 0],
         [0, -1, 0],
         [0, 0, 30],
-        [1.5, 0, 0],
+        [-0.6, 0, 0],
+        [9.5, 0, 0],
+        [True, 0, 0],
         [float("nan"), 0, 0],
         [1, 2],
         [1, 2, 3, 4],
@@ -136,3 +139,64 @@ def test_one_list_shared_by_many_classes_is_refused(tmp_path: Path):
     case = read(tmp_path, clicks=objects(*[shared] * 2000))
     assert case.clicks == ()
     assert "clicks has 4,000,000 clicks; give at most 100,000" in only_warning(case)
+
+
+@pytest.mark.parametrize(
+    ("points", "expected", "words"),
+    [
+        ([[8.3, 14.5, -0.4]], (8, 15, 0), "clicks[0].fg[0] is [8.3, 14.5, -0.4]; its nearest voxel is taken"),
+        ([8, 14, 14], (8, 14, 14), None),
+        ([[8, "14", "1e1"]], (8, 14, 10), None),
+        (np.array([8.0, 14.0, 14.0]), (8, 14, 14), None),
+    ],
+)
+def test_near_misses_are_the_click_they_mean(
+    tmp_path: Path, points: Any, expected: tuple[int, int, int], words: str | None
+):
+    case = read_one(tmp_path, {"fg": points, "bg": []}, ["fg"])
+    assert case.clicks == (Clicks((expected,), (True,)),)
+    assert case.unreadable == ()
+    if words is None:
+        assert case.warnings == ()
+    else:
+        assert words in only_warning(case)
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (1, 2)])
+def test_object_arrays_of_one_row_or_column(tmp_path: Path, shape: tuple[int, int]):
+    clicks = objects({"fg": [A], "bg": [B]}, {"fg": [], "bg": []}).reshape(shape)
+    case = read(tmp_path, clicks=clicks, clicks_order=objects(["bg", "fg"], []).reshape(shape))
+    assert case.clicks == (Clicks(((4, 5, 6), (1, 2, 3)), (False, True)), Clicks())
+    assert case.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("entry", "unreadable"),
+    [
+        ({"fg": [[99, 0, 0]], "bg": []}, (2,)),
+        ({"fg": [[99, 0, 0], A]}, ()),
+        ({"fg": 7}, (2,)),
+        ({"foreground": [A]}, (2,)),
+        ("here", (2,)),
+        ({}, ()),
+        ({"fg": [], "bg": None}, ()),
+        (None, ()),
+    ],
+)
+def test_classes_whose_clicks_cannot_be_read(tmp_path: Path, entry: Any, unreadable: tuple[int, ...]):
+    case = read(tmp_path, clicks=objects({"fg": [A]}, entry))
+    assert case.unreadable == unreadable
+
+
+def test_lists_that_many_classes_share_take_no_time(tmp_path: Path):
+    """A few kB would otherwise keep the reader busy for hours: the pickle holds each shared value once."""
+    order = [None] * 400_000
+    wide = {"fg": [A], **{f"key {i}": [None] * 40 for i in range(20_000)}}
+    began = time.process_time()
+    case = read(tmp_path, clicks=objects(*[wide] * 5000), clicks_order=objects(*[order] * 5000))
+    assert case.clicks == (Clicks(((1, 2, 3),), (True,)),) * 5000
+    assert "clicks_order has 2,000,000,000 entries; " in only_warning(case)
+    strange = [{f"key {i}": 1 for i in range(100_000)}, b"x" * 1_000_000]
+    case = read(tmp_path, clicks=objects({"fg": [A]}, *[strange] * 30_000))
+    assert len(case.clicks) == 30_001
+    assert time.process_time() - began < 20

@@ -16,12 +16,54 @@ def test_values_on_the_challenges_scale_are_rounded(tmp_path: Path, dtype: str):
     case = read(tmp_path, imgs=VOLUME.astype(dtype))
     assert case.volume.dtype == np.uint8
     assert np.array_equal(case.volume, VOLUME)
-    assert "within 0..255; its values are rounded" in only_warning(case)
+    assert "of whole numbers within 0..255; they are kept" in only_warning(case)
 
 
-def test_fractions_are_rounded(tmp_path: Path):
-    volume = np.array([[[0.4, 0.6, 254.7, 100.0]]])
-    assert read(tmp_path, imgs=volume).volume.tolist() == [[[0, 1, 255, 100]]]
+def test_nearly_whole_numbers_are_rounded(tmp_path: Path):
+    volume = VOLUME / np.float32(255) * np.float32(255) + np.float32(1e-4)
+    assert np.array_equal(read(tmp_path, imgs=volume).volume, VOLUME)
+
+
+@pytest.mark.parametrize("highest", [0.03, 1.0, 1.03, 1.4, 12.5, 254.9, 3000.0])
+def test_fractions_keep_their_greys_whatever_their_maximum(tmp_path: Path, highest: float):
+    rng = np.random.default_rng(3)
+    volume = rng.random((10, 20, 30))
+    case = read(tmp_path, imgs=(volume / volume.max() * highest).astype(np.float32))
+    assert len(np.unique(case.volume)) == 256
+    low, high = np.percentile(volume, (0.5, 99.5))
+    expected = np.clip((volume - low) / (high - low) * 255, 0, 255)
+    assert np.abs(case.volume - expected).max() < 0.51
+    assert "percentiles 0.5 and 99.5" in only_warning(case)
+
+
+def test_a_few_hot_voxels_do_not_take_the_range(tmp_path: Path):
+    volume = np.random.default_rng(3).random((10, 20, 30)) * 3
+    cool = read(tmp_path, imgs=volume).volume.astype(int)
+    volume[0, 0, :3] = 200
+    hot = read(tmp_path, imgs=volume).volume.astype(int)
+    assert hot[0, 0, :3].tolist() == [255, 255, 255]
+    assert np.abs(hot - cool)[1:].max() <= 1
+
+
+@pytest.mark.parametrize("empty", [0.0, -0.5])
+@pytest.mark.parametrize("share", [0.7, 0.99, 0.999])
+def test_a_sparse_volume_keeps_the_greys_of_what_is_in_it(tmp_path: Path, share: float, empty: float):
+    """A PET with one hot voxel, of which 70 to 99.9 % are empty."""
+    rng = np.random.default_rng(4)
+    volume = np.full(60_000, empty)
+    count = round((1 - share) * volume.size)
+    volume[:count] = rng.uniform(1, 9, count)
+    case = read(tmp_path, imgs=rng.permutation(volume).reshape(20, 50, 60))
+    assert np.count_nonzero(case.volume) == count
+    assert len(np.unique(case.volume)) > min(count, 256) * 0.6
+    assert np.count_nonzero(case.volume == 255) <= max(0.02 * count, 1)
+
+
+def test_few_grey_levels_are_told(tmp_path: Path):
+    three = np.arange(6000).reshape(SHAPE) % 3
+    assert "0..255, 3 grey levels; they are kept" in only_warning(read(tmp_path, imgs=three.astype(float)))
+    assert "become 0..255, 3 grey levels, give" in only_warning(read(tmp_path, imgs=three / 7))
+    assert "become 0..255, 1 grey level, give" in only_warning(read(tmp_path, imgs=three * 0.0))
 
 
 @pytest.mark.parametrize("dtype", ["i2", "f4", "f8", "i8"])
@@ -61,7 +103,7 @@ def test_rare_values_of_a_nearly_constant_volume_remain(tmp_path: Path):
     volume[5, 5, 5:8] = 500
     case = read(tmp_path, imgs=volume)
     assert np.array_equal(case.volume, np.where(volume, 255, 0))
-    assert "its minimum and maximum" in only_warning(case)
+    assert "2 grey levels" in only_warning(case)
 
 
 def test_voxels_that_are_not_finite_become_the_smallest(tmp_path: Path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from contextlib import suppress
 from typing import Any
 
@@ -49,6 +49,18 @@ def test_plain_data_are_decoded_from_every_protocol(protocol: int):
     assert decode(pickle.dumps(objects(PLAIN, [1, [2]]), protocol=protocol)) == [PLAIN_DECODED, [1, [2]]]
 
 
+@pytest.mark.parametrize("protocol", range(5))
+def test_an_ordered_dict_is_a_dict(protocol: int):
+    (found,) = decode(pickle.dumps(objects(OrderedDict(b=1, a=[2])), protocol=protocol))
+    assert type(found) is dict
+    assert found == {"b": 1, "a": [2]}
+
+
+def test_old_text_with_a_wrong_escape_is_no_warning():
+    with pytest.raises(ValueError, match="not a numpy array"):
+        decode(b"S'\\ '\n.")
+
+
 def test_pickles_of_numpy_1_are_decoded():
     data = pickle.dumps(objects(PLAIN), protocol=2)
     assert b"numpy._core" in data
@@ -87,7 +99,8 @@ def test_a_spoilt_pickle_raises_an_error_that_is_caught(junk: bytes, start: int,
 
 
 @pytest.mark.parametrize(
-    "value", [OrderedDict(a=1), {1, 2}, bytearray(b"x"), complex(1, 2), {1: 2}, print, np.datetime64("2025")]
+    "value",
+    [defaultdict(int, a=1), {1, 2}, bytearray(b"x"), complex(1, 2), {1: 2}, print, np.datetime64("2025")],
 )
 def test_what_is_not_plain_data_is_refused(value: Any):
     with pytest.raises(ValueError, match=r"not (allowed|plain data|text)|unknown way"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,15 +16,34 @@ from lexor._errors import CaseError, shown
 Voxel = tuple[int, int, int]
 
 _AXES = (("z_min", "z_max"), ("z_mid_y_min", "z_mid_y_max"), ("z_mid_x_min", "z_mid_x_max"))
+_LONGEST_NUMBER = 40
+_DECIMALS = 3  # what is left of an index after arithmetic in float32
 
 
-def whole_number(value: object) -> int:
-    """Integer that value is (a float may be one too); CaseError says what it is instead."""
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float | np.floating) and math.isfinite(value) and value == int(value):
-        return int(value)
-    raise CaseError(f"is {shown(value)}, not a whole number; give voxel indices")
+def nearest(value: float) -> int:
+    """Nearest integer; the upper one of two that are equally near."""
+    return math.floor(value + 0.5)
+
+
+def voxel_index(value: object, rounded: Callable[[float], int] = nearest) -> int:
+    """Voxel index that value is: a number, or text that is one; rounded: what makes a fraction whole.
+
+    Raises CaseError, which says what it is instead.
+    """
+    number = value
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
+        with suppress(ValueError):
+            number = float(value)
+    if isinstance(number, int | np.integer) and not isinstance(number, bool):
+        return int(number)
+    if isinstance(number, float | np.floating) and math.isfinite(number):
+        return rounded(round(float(number), _DECIMALS))
+    raise CaseError(f"is {shown(value)}, not a number; give voxel indices")
+
+
+def is_whole(value: object) -> bool:
+    """Whether a voxel index is one as it stands."""
+    return voxel_index(value, math.floor) == voxel_index(value, math.ceil)
 
 
 @dataclass(frozen=True)
@@ -90,13 +110,14 @@ class Box:
         """Box from the challenge's dict, clipped to a volume of shape (D, H, W).
 
         d: z_min, z_max, z_mid, z_mid_y_min, z_mid_y_max, z_mid_x_min, z_mid_x_max: voxel indices in closed
-        intervals, whole numbers of any type. A z_mid that is missing or not a number becomes the middle
-        slice; one outside z_min..z_max the nearest slice (`box_remarks` says so).
-        Raises CaseError naming key, value and remedy: a missing, non-integer or NaN bound, max below min, or
-        no voxel inside the volume.
+        intervals, numbers of any type or text of them. Fractions are rounded outwards, to hold what they
+        held. A z_mid that is missing or not a number becomes the middle slice; one outside z_min..z_max the
+        nearest slice (`box_remarks` says so).
+        Raises CaseError naming key, value and remedy: a bound that is missing or not a number, max below min,
+        or no voxel inside the volume.
         Source: the challenge's `boxes` key.
         """
-        bounds = [(_bound(d, low), _bound(d, high)) for low, high in _AXES]
+        bounds = [(_bound(d, low, math.floor), _bound(d, high, math.ceil)) for low, high in _AXES]
         for (low_key, high_key), (low, high), size in zip(_AXES, bounds, volume_shape, strict=True):
             if high < low:
                 raise CaseError(
@@ -111,7 +132,7 @@ class Box:
                 )
         (z, z_max), (y, y_max), (x, x_max) = bounds
         try:
-            z_mid = min(max(whole_number(d.get("z_mid")), z), z_max)
+            z_mid = min(max(voxel_index(d.get("z_mid")), z), z_max)
         except CaseError:
             z_mid = None
         box = cls((z, y, x), (z_max + 1, y_max + 1, x_max + 1), z if z_mid is None else z_mid)
@@ -178,28 +199,34 @@ class Clicks:
 
 
 def box_remarks(d: Mapping[str, Any]) -> list[str]:
-    """What `Box.from_dict` puts right without an error, in words: the z_mid of a usable box."""
+    """What `Box.from_dict` puts right without an error, in words: the fractions and the z_mid of a usable box."""
+    remarks = [
+        f"{key} is {shown(d[key])}; the box is widened to whole voxels, give voxel indices"
+        for pair in _AXES
+        for key in pair
+        if not is_whole(d[key])
+    ][:1]
     if "z_mid" not in d:
-        return ["z_mid is missing; the middle slice is used, give the slice measured on"]
+        return [*remarks, "z_mid is missing; the middle slice is used, give the slice measured on"]
     try:
-        z_mid = whole_number(d["z_mid"])
+        z_mid = voxel_index(d["z_mid"])
     except CaseError as error:
-        return [f"z_mid {error}; the middle slice is used"]
-    z_min, z_max = whole_number(d["z_min"]), whole_number(d["z_max"])
+        return [*remarks, f"z_mid {error}; the middle slice is used"]
+    z_min, z_max = voxel_index(d["z_min"], math.floor), voxel_index(d["z_max"], math.ceil)
     if not z_min <= z_mid <= z_max:
-        return [
+        remarks.append(
             f"z_mid is {shown(z_mid)}, outside z_min..z_max ({shown(z_min)}..{shown(z_max)}); "
             "the nearest slice is used, give the slice measured on"
-        ]
-    return []
+        )
+    return remarks
 
 
-def _bound(d: Mapping[str, Any], key: str) -> int:
+def _bound(d: Mapping[str, Any], key: str, rounded: Callable[[float], int]) -> int:
     if key not in d:
         raise CaseError(
             f"{key} is missing; a box needs all of {', '.join(k for pair in _AXES for k in pair)}"
         )
     try:
-        return whole_number(d[key])
+        return voxel_index(d[key], rounded)
     except CaseError as error:
         raise CaseError(f"{key} {error}") from None

@@ -15,7 +15,7 @@ import os
 import secrets
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,13 +24,21 @@ from typing import IO, Any, Final, Self
 import numpy as np
 from numpy.lib import format as npy
 
-from lexor._errors import CaseError
+from lexor._errors import CaseError, shown
 from lexor._objects import decode
 
 MAX_ARRAY_BYTES: Final = 4 << 30
 MAX_VALUES_BYTES: Final = 4 << 20  # about 10,000 classes with their boxes
 _MAX_HEADER: Final = 2048
 _CHUNK: Final = 1 << 20
+_SHOWN_KEYS: Final = 8
+# What else people call it.
+_ALSO_CALLED: Final = {
+    "imgs": ("img", "image", "images", "data", "volume", "vol", "scan", "arr_0"),
+    "gts": ("gt", "label", "labels", "mask", "masks", "seg", "segs", "truth"),
+}
+
+Check = Callable[[tuple[int, ...]], None]
 
 
 class NpzReader:
@@ -58,14 +66,22 @@ class NpzReader:
     def __contains__(self, key: str) -> bool:
         return f"{key}.npy" in self._members
 
-    def array(self, key: str, max_bytes: int = MAX_ARRAY_BYTES) -> np.ndarray:
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Shape of an array, of which only the header is read; raises CaseError as `array` does."""
+        with self._member(key) as (stream, _):
+            return _read_header(stream)[0]
+
+    def array(self, key: str, max_bytes: int = MAX_ARRAY_BYTES, check: Check | None = None) -> np.ndarray:
         """Read an array of numbers or text.
 
+        check: is given the array's shape before anything of it is decompressed, and raises what it likes.
         Returns a C-contiguous array as stored. Raises CaseError for a missing key, an object array, more
         than max_bytes, and any damage.
         """
         with self._member(key) as (stream, size):
             shape, fortran_order, dtype, head = _read_header(stream)
+            if check is not None:
+                check(shape)
             if dtype.kind not in "biufcSU" or not dtype.itemsize:
                 raise ValueError(f"an array of dtype {str(dtype)[:60]} is not one of numbers")
             # An empty array can still claim astronomical lengths along its other axes.
@@ -101,7 +117,7 @@ class NpzReader:
     def _member(self, key: str) -> Iterator[tuple[IO[bytes], int]]:
         """Open one key's stream, with its declared size once decompressed."""
         if key not in self:
-            raise CaseError(f"{self.path.name}: {key} is missing; the file must have this key")
+            raise CaseError(f"{self.path.name}: {key} is missing; {self._instead_of(key)}")
         with self._readable(key):
             if self._members[f"{key}.npy"] > 1:
                 raise ValueError("it is there more than once")
@@ -113,6 +129,15 @@ class NpzReader:
                 raise ValueError("it is compressed in a way that numpy does not use")
             with self._zip.open(info) as stream:
                 yield stream, info.file_size
+
+    def _instead_of(self, key: str) -> str:
+        """What the file has in place of a key, and what to do about it."""
+        keys = [name.removesuffix(".npy") for name in self._members]
+        if not keys:
+            return "the file has no key at all, write it again with numpy.savez_compressed"
+        likely = [name for name in keys if name.lower() in (key, *_ALSO_CALLED.get(key, ()))]
+        found = ", ".join(map(shown, keys[:_SHOWN_KEYS])) + ", ..." * (len(keys) > _SHOWN_KEYS)
+        return f"the file has {found}, save {shown(likely[0]) if likely else 'it'} under the key {key}"
 
     @contextmanager
     def _readable(self, what: str) -> Iterator[None]:

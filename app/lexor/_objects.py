@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import pickletools
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ _EMPTY: Final[dict[str, Callable[[], Any]]] = {
 }
 _FUNCTIONS: Final = {
     "_codecs encode": "encode",
+    "collections OrderedDict": "dict",
     "__builtin__ bytes": "bytes",
     "numpy ndarray": "ndarray",
     "numpy dtype": "dtype",
@@ -190,6 +192,8 @@ class _Machine:
                     return text.encode("latin1")
                 case "bytes", ():  # and how they write no bytes
                     return b""
+                case "dict", ():  # its items come with SETITEMS
+                    return {}
         raise ValueError("something is called in an unknown way")
 
     def build(self, state: Any) -> None:
@@ -212,10 +216,12 @@ def decode(data: bytes) -> Any:
     AttributeError): the data are not an array of plain data.
     """
     machine = _Machine(len(data))
-    for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name == "STOP":
-            break
-        machine.step(opcode.name, argument)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Python thinks of escapes in old text
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name == "STOP":
+                break
+            machine.step(opcode.name, argument)
     array = machine.stack.pop()
     if not isinstance(array, _Array):
         raise ValueError("the data are not a numpy array")

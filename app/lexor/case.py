@@ -9,8 +9,9 @@ clicks_order, prev_pred (and gts, segs).
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,8 +22,9 @@ from jaxtyping import Integer, UInt8
 from lexor._errors import CaseError, Notes, shown
 from lexor._geometry import Box, Clicks
 from lexor._intensity import to_uint8
+from lexor._labels import as_integers, present
 from lexor._npz import NpzReader, write_npz
-from lexor._prompts import MAX_CLASSES, read_boxes, read_clicks
+from lexor._prompts import ALL, MAX_CLASSES, read_boxes, read_clicks
 
 __all__ = [
     "Box",
@@ -39,6 +41,8 @@ FilePath = str | os.PathLike[str]
 T = TypeVar("T")
 
 MAX_VOXELS: Final = 1 << 30  # answering takes some 30 bytes for each
+MAX_PREVIOUS: Final = 1000  # each class costs a look at the volume, and noise has thousands of labels
+_SPACINGS: Final = (1e-6, 1e3)  # a nanometre to a metre
 _MODALITIES: Final = ("CT", "MR", "PET", "US", "Microscopy")
 
 
@@ -53,7 +57,10 @@ class Case:
     clicks: one per class; () where the file has none at all.
     previous: the previous round's labels, unsigned integers (D, H, W), or None.
     warnings: what was found wrong and put right or left out: one line each, with file, key, value, remedy.
-    Class i of the labels (1-based) belongs to boxes[i - 1] and clicks[i - 1].
+    unreadable: classes of which the file has a prompt that could not be read, in order; 1 stands for them all
+    where there are no others.
+    Class i of the labels (1-based) belongs to boxes[i - 1] and clicks[i - 1]. Without either, the labels of
+    `previous` are the classes; their numbers may have gaps.
     """
 
     name: str
@@ -63,11 +70,16 @@ class Case:
     clicks: tuple[Clicks, ...] = ()
     previous: Integer[np.ndarray, "D H W"] | None = None
     warnings: tuple[str, ...] = ()
+    unreadable: tuple[int, ...] = ()
 
     @property
     def n_classes(self) -> int:
-        """Number of classes the prompts ask for; 0: there are none, the automatic prompt decides."""
-        return max(len(self.boxes), len(self.clicks))
+        """Highest class the prompts ask for; 0: there are none, the automatic prompt decides.
+
+        Boxes and clicks ask for all of 1..n_classes, previous labels alone for those that they have.
+        """
+        asked = max(len(self.boxes), len(self.clicks))
+        return asked if asked or self.previous is None else int(self.previous.max(initial=0))
 
     @property
     def modality(self) -> str | None:
@@ -87,61 +99,63 @@ def read_case(path: FilePath) -> Case:
     """
     path = Path(path)
     notes = Notes()
+    unreadable: set[int] = set()
 
     with NpzReader(path) as file:
         volume = _read_volume(file, notes)
         shape = volume.shape
 
-        def optional(key: str, read: Callable[[str], T]) -> T | None:
+        def optional(key: str, read: Callable[[str], T], lost: Iterable[int] = (ALL,)) -> T | None:
             try:
                 return read(key) if key in file else None
             except CaseError as error:
                 notes.append(f"{str(error).removeprefix(f'{path.name}: ')}; the key is ignored")
+                unreadable.update(lost)
                 return None
 
-        spacing = optional("spacing", file.values)
+        spacing = optional("spacing", file.values, ())
         boxes_values = optional("boxes", file.values)
         clicks_values = optional("clicks", file.values)
-        order = optional("clicks_order", file.values) if clicks_values is not None else None
-        previous = optional("prev_pred", file.array)
-
-    boxes = () if boxes_values is None else read_boxes(boxes_values, shape, notes)
-    clicks = () if clicks_values is None else read_clicks(clicks_values, order, shape, notes)
-    if boxes and clicks and len(boxes) != len(clicks):
-        notes.append(
-            f"boxes has {len(boxes)} classes, clicks {len(clicks)}; the larger number is answered, give one "
-            "entry per class in both"
-        )
+        order = optional("clicks_order", file.values, ()) if clicks_values is not None else None
+        boxes, clicks = _read_prompts(boxes_values, clicks_values, order, shape, notes, unreadable)
         n_classes = max(len(boxes), len(clicks))
-        boxes += (None,) * (n_classes - len(boxes))
-        clicks += (Clicks(),) * (n_classes - len(clicks))
+        previous = optional("prev_pred", lambda key: _read_previous(file, key, shape, n_classes, notes))
 
+    if ALL in unreadable:
+        unreadable = set(range(1, max(n_classes, 1) + 1))
     return Case(
         name=path.stem,
         volume=volume,
         spacing=None if spacing is None else _read_spacing(spacing, notes),
         boxes=boxes,
         clicks=clicks,
-        previous=None
-        if previous is None
-        else _read_previous(previous, shape, max(len(boxes), len(clicks)), notes),
+        previous=previous,
         warnings=notes.lines(path.name),
+        unreadable=tuple(sorted(unreadable)),
     )
 
 
 def read_labels(path: FilePath, key: str = "gts") -> Integer[np.ndarray, "D H W"]:
     """Read a label volume, of a training file (gts) or a result (segs), with `read_case`'s precautions.
 
-    Returns integers (D, H, W) as stored. Raises CaseError where the key is missing or is anything else.
+    Returns integers (D, H, W) as stored; whole numbers stored as floats, or booleans, as integers.
+    Raises CaseError where the key is missing or is anything else, or gts is not of the shape of imgs.
     """
-    with NpzReader(path) as file:
-        labels = file.array(key)
     where = f"{Path(path).name}: {key}"
-    if labels.dtype.kind not in "iu":
-        raise CaseError(f"{where} has dtype {labels.dtype}; give integer labels")
-    if labels.ndim != 3:
-        raise CaseError(f"{where} has shape {labels.shape}; give an array (D, H, W)")
-    return labels
+
+    def check(shape: tuple[int, ...]) -> None:
+        if len(shape) != 3:
+            raise CaseError(f"{where} has shape {shape}; give an array (D, H, W)")
+        if volume is not None and shape != volume:
+            raise CaseError(f"{where} has shape {shape}, imgs {volume}; give one shape")
+
+    with NpzReader(path) as file:
+        volume = file.shape("imgs") if key == "gts" and "imgs" in file else None
+        labels = file.array(key, check=check)
+    try:
+        return as_integers(labels)
+    except CaseError as error:
+        raise CaseError(f"{where} {error}") from None
 
 
 def write_segmentation(
@@ -183,57 +197,99 @@ def write_case(path: FilePath, case: Case, labels: Integer[np.ndarray, "D H W"] 
 
 
 def _read_volume(file: NpzReader, notes: Notes) -> UInt8[np.ndarray, "D H W"]:
-    volume = file.array("imgs")
-    if volume.size > MAX_VOXELS:
-        raise CaseError(
-            f"{file.path.name}: imgs has shape {volume.shape}, {volume.size:,} voxels; give at most {MAX_VOXELS:,}: "
-            "crop it, or resample it"
-        )
-    if volume.ndim != 3:
-        remedy = "give a volume (D, H, W)"
-        if volume.ndim == 4 and 1 in (volume.shape[0], volume.shape[-1]):
-            remedy = f"drop the channel axis: {'imgs[0]' if volume.shape[0] == 1 else 'imgs[..., 0]'}"
-        elif volume.ndim == 2:
-            remedy = "add an axis to a single slice: imgs[None]"
-        raise CaseError(f"{file.path.name}: imgs has shape {volume.shape}; {remedy}")
-    if not volume.size:
-        raise CaseError(f"{file.path.name}: imgs has shape {volume.shape}, no voxel; give a volume (D, H, W)")
+    volume = file.array("imgs", check=lambda shape: _check_volume(file.path.name, shape))
     try:
         return to_uint8(volume, notes)
     except CaseError as error:
         raise CaseError(f"{file.path.name}: {error}") from None
 
 
+def _check_volume(name: str, shape: tuple[int, ...]) -> None:
+    size = math.prod(shape)
+    if size > MAX_VOXELS:
+        raise CaseError(
+            f"{name}: imgs has shape {shape}, {size:,} voxels; give at most {MAX_VOXELS:,}: "
+            "crop it, or resample it"
+        )
+    if len(shape) != 3:
+        remedy = "give a volume (D, H, W)"
+        if len(shape) == 4 and 1 in (shape[0], shape[-1]):
+            remedy = f"drop the channel axis: {'imgs[0]' if shape[0] == 1 else 'imgs[..., 0]'}"
+        elif len(shape) == 2:
+            remedy = "add an axis to a single slice: imgs[None]"
+        raise CaseError(f"{name}: imgs has shape {shape}; {remedy}")
+    if not size:
+        raise CaseError(f"{name}: imgs has shape {shape}, no voxel; give a volume (D, H, W)")
+
+
+def _read_prompts(
+    boxes_values: Any,
+    clicks_values: Any,
+    order: Any,
+    shape: tuple[int, ...],
+    notes: Notes,
+    unreadable: set[int],
+) -> tuple[tuple[Box | None, ...], tuple[Clicks, ...]]:
+    """Boxes and clicks, one of each for every class where there are both; unreadable is added to."""
+    boxes, lost = ((), frozenset[int]()) if boxes_values is None else read_boxes(boxes_values, shape, notes)
+    unreadable |= lost
+    clicks, lost = (
+        ((), frozenset[int]()) if clicks_values is None else read_clicks(clicks_values, order, shape, notes)
+    )
+    unreadable |= lost
+    if boxes and clicks and len(boxes) != len(clicks):
+        notes.append(
+            f"boxes has {len(boxes)} classes, clicks {len(clicks)}; the larger number is answered, give one "
+            "entry per class in both"
+        )
+        n_classes = max(len(boxes), len(clicks))
+        boxes += (None,) * (n_classes - len(boxes))
+        clicks += (Clicks(),) * (n_classes - len(clicks))
+    return boxes, clicks
+
+
 def _read_spacing(values: Any, notes: Notes) -> tuple[float, float, float] | None:
+    least, most = _SPACINGS
     try:
         z, y, x = (float(value) for value in values)
-        if all(np.isfinite(length) and length > 0 for length in (z, y, x)):
+        if all(least <= length <= most for length in (z, y, x)):
             return z, y, x
     except (TypeError, ValueError, OverflowError):
         pass
-    notes.append(f"spacing is {shown(values)}; give three positive numbers of millimetres, it is ignored")
+    notes.append(
+        f"spacing is {shown(values)}; give three numbers of millimetres, {least:g} to {most:g} each, it is ignored"
+    )
     return None
 
 
 def _read_previous(
-    labels: np.ndarray, shape: tuple[int, ...], n_classes: int, notes: Notes
-) -> Integer[np.ndarray, "D H W"] | None:
-    """Labels 0..n_classes in the smallest unsigned dtype; without classes to go by, any label is kept."""
-    if labels.dtype.kind not in "biu" or labels.shape != shape:
-        notes.append(
-            f"prev_pred is {labels.dtype} of shape {labels.shape}; give integer labels of shape {shape}, "
-            "it is ignored"
-        )
-        return None
+    file: NpzReader, key: str, shape: tuple[int, ...], n_classes: int, notes: Notes
+) -> Integer[np.ndarray, "D H W"]:
+    """Labels 0..n_classes in the smallest unsigned dtype; without classes to go by, the labels are the classes."""
+
+    def check(found: tuple[int, ...]) -> None:
+        if found != shape:
+            raise CaseError(f"{key} has shape {found}; give labels of the shape of imgs, {shape}")
+
+    labels = file.array(key, check=check)
+    try:
+        labels = as_integers(labels)
+    except CaseError as error:
+        raise CaseError(f"{key} {error}") from None
     low, high = int(labels.min()), int(labels.max())
+    if not n_classes and (low < 0 or high > MAX_CLASSES):
+        raise CaseError(f"{key} has labels {low}..{high}; give 0..{MAX_CLASSES}")
     limit = n_classes or high
     if low < 0 or high > limit:
         notes.append(
-            f"prev_pred has labels {low}..{high} for {n_classes} classes; give labels of these classes, "
+            f"{key} has labels {low}..{high} for {n_classes} classes; give labels of these classes, "
             "others are taken as background"
         )
         labels = np.where((labels >= 0) & (labels <= limit), labels, 0)
-    return labels.astype(np.min_scalar_type(max(min(high, limit), 0)))
+    labels = labels.astype(np.min_scalar_type(max(min(high, limit), 0)))
+    if not n_classes and (count := len(present(labels, high))) > MAX_PREVIOUS:
+        raise CaseError(f"{key} alone has {count:,} labels; give at most {MAX_PREVIOUS:,}, or boxes")
+    return labels
 
 
 def _labels_to_write(path: FilePath, key: str, labels: np.ndarray, n_classes: int | None) -> np.ndarray:

@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexor.case import Box, Case, Clicks
+from lexor.case import Box, Case, CaseError, Clicks
 from lexor.inference.runner import Look, prompts_of
 from lexor.inference.targets import AutomaticBox, Claims, resolve_targets
 from lexor.inference.views import View
@@ -137,3 +138,72 @@ def test_one_box_found_serves_all_classes_without_a_prompt(ball_case: Case) -> N
     assert [t.source for t in targets] == ["automatic", "box", "automatic"]
     assert targets[0].box == targets[2].box == box
     assert len(warnings) == 2
+
+
+def test_previous_labels_alone_are_the_targets_without_the_gaps(ball_case: Case) -> None:
+    previous = np.zeros(ball_case.volume.shape, np.uint16)
+    previous[8:10, 20:25, 20:22] = 2
+    previous[1, 1, 1] = 300
+    targets, warnings = resolve_targets(
+        replace(ball_case, boxes=(), clicks=(), previous=previous), strict=True
+    )
+    assert [(t.index, t.source, t.lower, t.upper) for t in targets] == [
+        (2, "previous", (8, 20, 20), (10, 25, 22)),
+        (300, "previous", (1, 1, 1), (2, 2, 2)),
+    ]
+    assert all(t.previous is previous for t in targets)
+    assert warnings == []
+
+
+def test_empty_previous_labels_alone_say_nothing(ball_case: Case) -> None:
+    previous = np.zeros(ball_case.volume.shape, np.uint8)
+    targets, warnings = resolve_targets(
+        replace(ball_case, boxes=(), clicks=(), previous=previous), strict=True
+    )
+    assert [(t.index, t.source, t.stand_in) for t in targets] == [(1, "automatic", False)]
+    assert warnings == []
+
+
+def test_a_stand_in_for_an_unreadable_prompt_is_told_and_strictly_refused(ball_case: Case) -> None:
+    box = Box((0, 0, 0), (2, 2, 2), 0)
+    case = replace(ball_case, boxes=(None, box, None), clicks=(), unreadable=(1, 2))
+    targets, warnings = resolve_targets(case)
+    assert [(t.source, t.stand_in) for t in targets] == [
+        ("automatic", True),
+        ("box", False),
+        ("automatic", False),
+    ]
+    assert "CT_ball: class 1: the prompt in the file cannot be read; an automatic box" in warnings[0]
+    assert "CT_ball: class 3: it has no prompt; an automatic box" in warnings[1]
+    with pytest.raises(CaseError, match="CT_ball: class 1 has a prompt that cannot be read, and no other; "):
+        resolve_targets(case, strict=True)
+    assert len(resolve_targets(replace(case, unreadable=(2,)), strict=True)[0]) == 3
+    assert not resolve_targets(case, "auto", strict=True)[0][0].stand_in
+
+
+def test_a_file_whose_only_prompts_are_unreadable(ball_case: Case) -> None:
+    case = replace(ball_case, boxes=(), clicks=(), unreadable=(1,))
+    (target,), warnings = resolve_targets(case)
+    assert (target.source, target.stand_in) == ("automatic", True)
+    assert len(warnings) == 1
+    with pytest.raises(CaseError, match="class 1 has a prompt that cannot be read"):
+        resolve_targets(case, strict=True)
+
+
+@pytest.mark.parametrize("point", [(24, 0, 0), (0, -1, 0), (0, 0, 48)])
+def test_a_click_outside_the_volume_is_named(ball_case: Case, point: tuple[int, int, int]) -> None:
+    case = replace(ball_case, boxes=(), clicks=(Clicks(((1, 1, 1), point), (True, True)),))
+    with pytest.raises(CaseError, match=r"CT_ball: clicks\[0\] has a click at .*, outside the volume"):
+        resolve_targets(case)
+    with pytest.raises(CaseError, match=r"CT_ball: boxes\[0\]: box .* is outside the volume"):
+        resolve_targets(replace(ball_case, boxes=(Box((30, 0, 0), (31, 1, 1), 30),)))
+
+
+def test_the_most_classes_without_a_prompt_take_no_time(ball_case: Case) -> None:
+    count = 65_535
+    case = replace(ball_case, boxes=(None,) * count, clicks=(), unreadable=tuple(range(1, count + 1)))
+    found = AutomaticBox(Box((1, 2, 3), (4, 6, 8), 2), "dark", 0.5)
+    began = time.process_time()
+    targets, warnings = resolve_targets(case, find=lambda _: [found])
+    assert len(targets) == len(warnings) == count
+    assert time.process_time() - began < 20

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Int
 from scipy import ndimage
 
+from lexor._errors import printable, shown
 from lexor._geometry import Voxel
-from lexor.case import Box, Case, Clicks
+from lexor.case import Box, Case, CaseError, Clicks
 from lexor.inference.views import Triple, View, triple
 from lexor.prompting import auto_prompt
 
@@ -68,8 +69,9 @@ class Claims:
         """Voxels whose middle a view shows and that other classes were clicked on, but this one was not."""
         middle = self.points + 0.5
         shown = ((middle >= view.lower) & (middle < view.upper)).all(1) & (self.classes != index)
+        mine = set(own.points)
         found = [(z, y, x) for z, y, x in self.points[shown].tolist()]
-        return [point for point in found if point not in own.points]
+        return [point for point in found if point not in mine]
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Target:
         lower, upper: the region to look around, in voxel edges.
         source: what located it.
         found: its automatic box, None where it has none.
+        stand_in: whether that box stands in for a prompt of the file that could not be read.
         claims: of all classes of its case; None where it has a box, or no clicks.
     """
 
@@ -96,6 +99,7 @@ class Target:
     source: Source
     found: AutomaticBox | None = None
     claims: Claims | None = None
+    stand_in: bool = False
 
     @property
     def exact_z(self) -> bool:
@@ -129,16 +133,53 @@ def box_target(index: int, found: AutomaticBox) -> Target:
     return Target(index, box, Clicks((), ()), None, lower, upper, "automatic", found)
 
 
+def _ranked(boxes: list[AutomaticBox], stand_in: bool = False) -> list[Target]:
+    """Targets 1, 2, ... of automatic boxes, best first."""
+    return [replace(box_target(i, found), stand_in=stand_in) for i, found in enumerate(boxes, start=1)]
+
+
+def _no_prompt(case: Case, index: int, unreadable: bool) -> str:
+    why = "the prompt in the file cannot be read" if unreadable else "it has no prompt"
+    return printable(f"{case.name}: class {index}: {why}; an automatic box stands in for it")
+
+
+def _refuse_stand_ins(case: Case, unreadable: Sequence[int], strict: bool) -> None:
+    if unreadable and strict:
+        raise CaseError(
+            f"{case.name}: class {', '.join(map(str, unreadable[:10]))}{', ...' * (len(unreadable) > 10)} has a "
+            "prompt that cannot be read, and no other; put right what the warnings name, or let an automatic box "
+            "stand in"
+        )
+
+
 def _intensity(case: Case, count: int, device: str) -> list[AutomaticBox]:
     return [AutomaticBox(box, "intensity") for box in auto_prompt(case.volume, top=count, device=device)]
 
 
-def _extents(case: Case) -> list[tuple[slice, slice, slice] | None]:
+def _extents(previous: np.ndarray | None, n_classes: int) -> list[tuple[slice, slice, slice] | None]:
     """Where each class was in the last answer, in one pass over it."""
-    if case.previous is None:
-        return [None] * case.n_classes
-    found: list[tuple[slice, slice, slice] | None] = ndimage.find_objects(case.previous, case.n_classes)
+    if previous is None or n_classes == 0:
+        return [None] * n_classes
+    found: list[tuple[slice, slice, slice] | None] = ndimage.find_objects(previous, n_classes)
     return found
+
+
+def _check_inside(case: Case) -> None:
+    """Raises CaseError where a click or a whole box is outside the volume, and says which."""
+    shape = case.volume.shape
+    for index, clicks in enumerate(case.clicks):
+        for point in clicks.points:
+            if not all(0 <= place < size for place, size in zip(point, shape, strict=True)):
+                raise CaseError(
+                    f"{case.name}: clicks[{index}] has a click at {shown(point)}, outside the volume of shape "
+                    f"{shape}; give (z, y, x) inside it"
+                )
+    for index, box in enumerate(case.boxes):
+        if box is not None:
+            try:
+                box.clipped(shape)
+            except CaseError as error:
+                raise CaseError(f"{case.name}: boxes[{index}]: {error}") from None
 
 
 def resolve_targets(
@@ -147,8 +188,9 @@ def resolve_targets(
     device: str = "cpu",
     top: int = 1,
     find: Finder | None = None,
+    strict: bool = False,
 ) -> tuple[list[Target], list[str]]:
-    """The targets of a case, and a warning for each class whose own prompt could not be used.
+    """The targets of a case, and a warning for each class that an automatic box stands in for.
 
     Args:
         case: the case; its `boxes`, `clicks` and `previous` are read only in mode "given".
@@ -157,6 +199,11 @@ def resolve_targets(
         device: where Algorithm 1 is computed.
         top: how many targets automatic prompting makes where the case does not say.
         find: gives at most so many automatic boxes, best first; None: Algorithm 1 does.
+        strict: whether an automatic box must not stand in for a prompt that could not be read.
+
+    Raises:
+        CaseError: a box or click is outside the volume; or strict, and a prompt could not be read that nothing
+            else of the file makes up for.
     """
 
     def automatic(count: int) -> list[AutomaticBox]:
@@ -164,41 +211,47 @@ def resolve_targets(
             return _intensity(case, count, device)
         return find(count)
 
-    if prompt != "given" or case.n_classes == 0:
-        return [box_target(i, found) for i, found in enumerate(automatic(top), start=1)], []
-    extents = _extents(case)
+    if prompt != "given":
+        return _ranked(automatic(top)), []
+    _check_inside(case)
+    n_classes = case.n_classes
+    extents = _extents(case.previous, n_classes)
     claims = Claims.of(case.clicks)
     targets: list[Target] = []
     missing: list[int] = []
-    for index in range(1, case.n_classes + 1):
+    for index in range(1, n_classes + 1):
         box = case.boxes[index - 1] if index <= len(case.boxes) else None
         clicks = case.clicks[index - 1] if index <= len(case.clicks) else Clicks((), ())
         extent = extents[index - 1]
-        previous = case.previous if extent is not None else None
         regions = [] if box is None else [(triple(box.lower), triple(box.upper))]
         if extent is not None:
             regions.append((triple([s.start for s in extent]), triple([s.stop for s in extent])))
-        if regions:
-            source: Source = "box" if box is not None else "previous"
-            lower, upper = _union(regions + click_voxels(clicks))
-        elif clicks.points:
-            source = "clicks"
-            lower, upper = _union(click_voxels(clicks))
-        else:
-            missing.append(index)
-            source, lower, upper = "automatic", (0.0, 0.0, 0.0), triple(case.volume.shape)
+        regions += click_voxels(clicks)
+        if not regions:
+            # Where the last answer alone says what the classes are, this is a gap in their numbers.
+            missing += [index] * bool(case.boxes or case.clicks)
+            continue
+        source: Source = "box" if box is not None else "previous" if extent is not None else "clicks"
+        lower, upper = _union(regions)
+        previous = case.previous if extent is not None else None
         # Clicks on others do not change who has a box, or nothing but an answer; what is searched for by its clicks
         # takes every hint of its size.
         known = claims if box is None and clicks.points else None
         targets.append(Target(index, box, clicks, previous, lower, upper, source, claims=known))
+    if not targets and not missing:
+        lost = case.unreadable[:1]
+        _refuse_stand_ins(case, lost, strict)
+        return _ranked(automatic(top), bool(lost)), [_no_prompt(case, index, True) for index in lost]
     warnings = []
     if missing:
+        lost = set(missing).intersection(case.unreadable)
+        _refuse_stand_ins(case, sorted(lost), strict)
         boxes = automatic(len(missing))
         # Fewer boxes than classes: the best one serves again, and the merge sorts it out.
         boxes += [boxes[0]] * (len(missing) - len(boxes))
         for index, found in zip(missing, boxes, strict=True):
-            targets[index - 1] = replace(box_target(index, found), clicks=targets[index - 1].clicks)
-            warnings.append(
-                f"{case.name}: class {index} has no usable prompt; an automatic box stands in for it"
-            )
+            stand_in = index in lost
+            targets.append(replace(box_target(index, found), stand_in=stand_in))
+            warnings.append(_no_prompt(case, index, stand_in))
+        targets.sort(key=lambda target: target.index)
     return targets, warnings
