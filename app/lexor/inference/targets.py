@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Int
@@ -17,6 +17,17 @@ from lexor.prompting import auto_prompt
 
 Source = Literal["box", "clicks", "previous", "automatic"]
 PromptMode = Literal["given", "intensity", "auto"]
+
+
+def check_mode(prompt: str) -> None:
+    """That there is such a mode.
+
+    Raises:
+        ValueError: there is none; the message names all.
+    """
+    modes = get_args(PromptMode)
+    if prompt not in modes:
+        raise ValueError(f"prompt is {prompt!r}: give {', '.join(map(repr, modes[:-1]))} or {modes[-1]!r}")
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ class Target:
         source: what located it.
         found: its automatic box, None where it has none.
         claims: of all classes of its case; None where it has a box, or no clicks.
+        stand_in: whether its automatic box stands in for a prompt that could not be read.
     """
 
     index: int
@@ -96,6 +108,7 @@ class Target:
     source: Source
     found: AutomaticBox | None = None
     claims: Claims | None = None
+    stand_in: bool = False
 
     @property
     def exact_z(self) -> bool:
@@ -157,7 +170,11 @@ def resolve_targets(
         device: where Algorithm 1 is computed.
         top: how many targets automatic prompting makes where the case does not say.
         find: gives at most so many automatic boxes, best first; None: Algorithm 1 does.
+
+    Raises:
+        ValueError: there is no such mode.
     """
+    check_mode(prompt)
 
     def automatic(count: int) -> list[AutomaticBox]:
         if find is None or prompt == "intensity":

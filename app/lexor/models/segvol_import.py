@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -94,6 +93,8 @@ def import_segvol(source: Path, path: Path) -> Import:
 
 
 def _load(source: Path) -> Any:
+    if source.exists() and not source.is_file():
+        raise WeightsError(f"{source}: not a file; give SegVol's published one")
     try:
         # Mapped, so that the text encoder's quarter of a gigabyte is never read.
         return torch.load(source, map_location="cpu", weights_only=True, mmap=True)
@@ -101,13 +102,13 @@ def _load(source: Path) -> Any:
         raise WeightsError(f"{source}: no such file; check the path") from None
     except OSError as problem:
         raise WeightsError(f"{source}: cannot be read ({problem.strerror}); check the path") from None
-    except (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError) as mapped:
+    except Exception as mapped:  # torch's reader raises a dozen unrelated types on damaged files
         if "mmap" not in str(mapped):
             raise _unreadable(source, mapped) from None
     try:
         # Checkpoints from before torch 1.6 are no zip files, and cannot be mapped.
         return torch.load(source, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError, OSError) as problem:
+    except Exception as problem:
         raise _unreadable(source, problem) from None
 
 
