@@ -310,7 +310,7 @@ def main() -> None:
         app()
     except SystemExit as end:
         if (problem := lost_output()) is not None:
-            say(f"error: not all could be printed: {problem.strerror}", err=True)
+            say(f"warning: not all could be printed: {problem.strerror}", err=True)
             if not end.code and sys.argv[1:2] and sys.argv[1] in _PRINTING:
                 raise SystemExit(1) from None
         raise

@@ -137,3 +137,9 @@ def test_one_box_found_serves_all_classes_without_a_prompt(ball_case: Case) -> N
     assert [t.source for t in targets] == ["automatic", "box", "automatic"]
     assert targets[0].box == targets[2].box == box
     assert len(warnings) == 2
+
+
+def test_a_mode_that_there_is_not_is_refused(ball_case: Case) -> None:
+    for mode in ("Auto", "", "box"):
+        with pytest.raises(ValueError, match=f"prompt is '{mode}': give 'given', 'intensity' or 'auto'"):
+            resolve_targets(ball_case, mode)  # type: ignore[arg-type]

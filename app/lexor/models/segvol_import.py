@@ -8,6 +8,7 @@ hub's `pytorch_model.bin`, {"model.<name>": tensor}. The paper's own training wr
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ def _load(source: Path) -> Any:
         raise WeightsError(f"{source}: not a file; give SegVol's published one")
     try:
         # Mapped, so that the text encoder's quarter of a gigabyte is never read.
-        return torch.load(source, map_location="cpu", weights_only=True, mmap=True)
+        return _read(source, mmap=True)
     except FileNotFoundError:
         raise WeightsError(f"{source}: no such file; check the path") from None
     except OSError as problem:
@@ -107,9 +108,16 @@ def _load(source: Path) -> Any:
             raise _unreadable(source, mapped) from None
     try:
         # Checkpoints from before torch 1.6 are no zip files, and cannot be mapped.
-        return torch.load(source, map_location="cpu", weights_only=True)
+        return _read(source)
     except Exception as problem:
         raise _unreadable(source, problem) from None
+
+
+def _read(source: Path, mmap: bool = False) -> Any:
+    with warnings.catch_warnings():
+        # Of odd pickles; what counts is whether the tensors come out.
+        warnings.simplefilter("ignore")
+        return torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
 
 
 def _unreadable(source: Path, problem: Exception) -> WeightsError:
