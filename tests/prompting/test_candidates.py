@@ -234,7 +234,7 @@ def test_refuses_a_value_out_of_range_and_names_it(name: str, value: Any) -> Non
 
 def test_refuses_more_masks_than_anyone_waits_for() -> None:
     CandidateParameters(levels=255)
-    with pytest.raises(ValueError, match="levels is 255: with widest 255 .* 32,671 masks, .* at most 1,000"):
+    with pytest.raises(ValueError, match=r"levels is 255: with widest 255 .* 32,671 masks, .* at most 1,000"):
         CandidateParameters(levels=255, widest=255)
     with pytest.raises(ValueError, match="largest is 157: give at most 156 of each of these 64 masks"):
         CandidateParameters(largest=157)
