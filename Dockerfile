@@ -39,8 +39,11 @@ COPY app app
 RUN .venv/bin/python -m compileall -q app && mkdir inputs && mkdir -m 1777 outputs
 COPY predict.sh ./
 
+# LEXOR_INPUTS, LEXOR_OUTPUTS: the folders of a `lexor predict` that names none.
 # Any uid, with or without an entry in /etc/passwd: what wants a home or a cache finds it in /tmp.
 ENV PATH=/workspace/.venv/bin:${PATH} \
+    LEXOR_INPUTS=/workspace/inputs \
+    LEXOR_OUTPUTS=/workspace/outputs \
     HOME=/tmp \
     USER=lexor \
     PYTHONDONTWRITEBYTECODE=1 \

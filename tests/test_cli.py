@@ -59,9 +59,10 @@ def test_a_broken_case_does_not_stop_the_others_and_loses_its_stale_answer(
     inputs, outputs = folders
     (inputs / "AA_broken.npz").write_bytes(b"PK\x03\x04 not a zip")
     outputs.mkdir()
-    (outputs / "AA_broken.npz").write_bytes(b"stale")
+    np.savez(outputs / "AA_broken.npz", segs=np.zeros((1, 1, 1), np.uint8))
     result = runner.invoke(app, ["predict", str(inputs), str(outputs), "--device", "cpu"])
     assert result.exit_code == 1
+    assert f"1 of 2 cases answered: {outputs}/" in result.output
     assert "AA_broken.npz: FAILED: " in result.output
     assert sorted(path.name for path in outputs.iterdir()) == ["CT_ball.npz"]
 
@@ -89,6 +90,45 @@ def test_nothing_to_do_is_said(tmp_path: Path) -> None:
     result = runner.invoke(app, ["predict", str(tmp_path / "scan.nii.gz"), str(tmp_path / "out")])
     assert result.exit_code == 2
     assert "only challenge .npz files are read" in result.output
+
+
+def test_predict_goes_nowhere_that_was_not_named(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, outputs = folders
+    monkeypatch.delenv("LEXOR_OUTPUTS", raising=False)
+    result = runner.invoke(app, ["predict", str(inputs)])
+    assert result.exit_code == 2
+    assert "Missing argument" in result.output
+    # As the image sets them.
+    monkeypatch.setenv("LEXOR_INPUTS", str(inputs))
+    monkeypatch.setenv("LEXOR_OUTPUTS", str(outputs))
+    result = runner.invoke(app, ["predict", "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == f"1 of 1 case answered: {outputs}/"
+
+
+def test_truths_at_the_answers_places_are_safe(folders: tuple[Path, Path]) -> None:
+    inputs, outputs = folders
+    outputs.mkdir()
+    np.savez(outputs / "CT_ball.npz", gts=np.ones((2, 2, 2), np.uint8))
+    result = runner.invoke(app, ["predict", str(inputs), str(outputs), "--device", "cpu"])
+    assert result.exit_code == 2
+    assert "CT_ball.npz: holds ['gts'], so it is no answer" in result.output
+    assert np.load(outputs / "CT_ball.npz").files == ["gts"]
+
+
+def test_an_option_out_of_its_range_is_named(folders: tuple[Path, Path]) -> None:
+    case = str(folders[0] / "CT_ball.npz")
+    for arguments, message in (
+        (["--method", "intensity", "--sigma", "1e6"], "--sigma is 1000000.0: give a number from 0.001 to 64"),
+        (["--method", "intensity", "--radius", "99"], "--radius is 99: give a whole number from 0 to 32"),
+        (["--scale", "nan"], "--scale is nan: give a number from 0.001 to 64"),
+        (["--tail", "1e300"], "--tail has 1e+300: give numbers between 0 and 1"),
+    ):
+        result = runner.invoke(app, ["prompt", case, *arguments])
+        assert result.exit_code == 2
+        assert result.output == f"error: {message}\n"
 
 
 def test_an_unknown_model_is_said(folders: tuple[Path, Path]) -> None:

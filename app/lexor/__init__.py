@@ -6,6 +6,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from lexor._cores import spare_the_cores
+
 if TYPE_CHECKING:
     from lexor.case import read_case
     from lexor.inference.predictor import Predictor
@@ -18,6 +20,9 @@ try:
     __version__ = version("lexor")
 except PackageNotFoundError:  # a source tree on the path, not installed
     __version__ = "0+unknown"
+
+# Before anything imports torch.
+spare_the_cores()
 
 _HOMES = {
     "Predictor": "lexor.inference.predictor",

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from lexor._output import say
+
 
 class Device(StrEnum):
     """Where models run."""
@@ -35,5 +37,5 @@ def check_folders(*files: Path | None) -> None:
 
 def failure(message: object) -> typer.Exit:
     """To be raised: exit status 2, after one line on standard error."""
-    typer.echo(f"error: {message}", err=True)
+    say(f"error: {message}", err=True)
     return typer.Exit(2)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lexor._commands import Device, DeviceOption, ModelOption, TopOption, failure
+from lexor._output import say
 
 
 class Method(StrEnum):
@@ -21,6 +22,8 @@ class Method(StrEnum):
 
 _INTENSITY = "Of --method intensity"
 _CANDIDATES = "Candidates of --method auto"
+# Of parameters that are called otherwise.
+_OPTIONS = {"closing_radius": "--radius", "tails": "--tail", "scales": "--scale"}
 
 
 def _option(panel: str, text: str, *names: str) -> Any:
@@ -128,6 +131,10 @@ def prompt(
             most=most,
             central=tuple(central or defaults.central),
         )
+    except ValueError as problem:
+        name, _, rest = str(problem).partition(" ")
+        raise failure(f"{_OPTIONS.get(name, f'--{name}')} {rest}") from None
+    try:
         found = boxes_of(read_case(case), method.value, model, device.value, top, intensity, candidates)
     except (CaseError, WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None
@@ -137,7 +144,7 @@ def prompt(
     else:
         for one, entry in zip(found, entries, strict=True):
             line = "  ".join(f"{key}={value}" for key, value in entry.items())
-            typer.echo(f"{line}  ({one.summary()})")
+            say(f"{line}  ({one.summary()})")
 
 
 def _refuse_others(context: typer.Context, method: Method) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import signal
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexor._commands import Device, DeviceOption, ModelOption, TopOption, check_folders, failure
+from lexor._output import forgive_output, lost_output, say
 from lexor._prompt_command import prompt
 from lexor.bench.cli import app as bench_app
 from lexor.models.cli import app as weights_app
@@ -71,37 +71,61 @@ def _make_predictor(model: str, device: Device, weights: Path | None = None) -> 
 
 @app.command()
 def predict(
-    inputs: Annotated[Path, typer.Argument(help="A challenge .npz file, or a folder of them.")] = Path(
-        "/workspace/inputs"
-    ),
-    outputs: Annotated[Path, typer.Argument(help="Folder for the answers.")] = Path("/workspace/outputs"),
+    inputs: Annotated[
+        Path,
+        typer.Argument(
+            envvar="LEXOR_INPUTS",
+            help="A challenge .npz file: imgs (D, H, W) and, where there are prompts, boxes, clicks, prev_pred. Or a "
+            "folder of such files; folders in it are not read. No NIfTI, DICOM or NRRD: README tells how to make an "
+            ".npz of one.",
+        ),
+    ],
+    outputs: Annotated[
+        Path,
+        typer.Argument(
+            envvar="LEXOR_OUTPUTS",
+            help="Folder for the answers, made if missing: NAME.npz with segs (D, H, W). No other file is replaced.",
+        ),
+    ],
     model: ModelOption = "mobilenet3d",
     device: DeviceOption = Device.AUTO,
     prompt: PromptOption = Prompt.GIVEN,
     top: TopOption = 1,
     weights: WeightsOption = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="A class whose prompt cannot be read fails its case, instead of a box found."
+        ),
+    ] = False,
 ) -> None:
     """Segment cases. Exit status 0: every case was answered; 1: some were not; 2: nothing could be run."""
     from lexor._errors import WeightsError
     from lexor.case import CaseError
-    from lexor.inference.batch import find_cases, predict_files
+    from lexor.inference.batch import find_cases, predict_files, unread_folders
     from lexor.viewing.console import progress
 
-    failed = 0
+    answered = 0
     try:
         sources = find_cases(inputs)
+        for note in unread_folders(inputs, outputs):
+            say(f"warning: {note}")
         predictor = _make_predictor(model, device, weights)
-        outcomes = predict_files(sources, outputs, predictor, prompt.value, top)
+        outcomes = predict_files(sources, outputs, predictor, prompt.value, top, strict)
         with progress(len(sources)) as advance:
             for outcome in outcomes:
                 for warning in outcome.warnings:
                     advance.note(f"warning: {warning}")
                 advance(outcome.summary())
-                failed += outcome.error is not None
+                answered += outcome.error is None
     except (CaseError, WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None
-    if failed:
-        typer.echo(f"{failed} of {len(sources)} cases could not be answered", err=True)
+    missing = len(sources) - answered
+    say(
+        f"{answered} of {len(sources)} case{'s' if len(sources) != 1 else ''} answered: {outputs}/",
+        err=missing > 0,
+    )
+    if missing:
         raise typer.Exit(1)
 
 
@@ -233,9 +257,10 @@ def evaluate(
     except (CaseError, WeightsError, ValueError, OSError, ImportError) as problem:
         raise failure(problem) from None
     for table in report_of(results, settings, by.value):
-        typer.echo(f"\n{table}")
+        for line in ("", *table.split("\n")):
+            say(line)
     if len(results) < len(chosen):
-        typer.echo(f"{len(chosen) - len(results)} of {len(chosen)} cases could not be scored", err=True)
+        say(f"{len(chosen) - len(results)} of {len(chosen)} cases could not be scored", err=True)
         raise typer.Exit(1)
 
 
@@ -260,29 +285,38 @@ def demo(
         unprompted = list(predict_files(sources, automatic, predictor, "auto"))
         outcomes = [outcome for pair in zip(boxed, unprompted, strict=True) for outcome in pair]
         for outcome in outcomes:
-            typer.echo(outcome.summary())
+            say(outcome.summary())
         if any(outcome.error for outcome in outcomes):
             raise typer.Exit(1)
         picture = draw_demo(boxed, unprompted, folder / "preview.png")
     except (WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None
-    typer.echo(f"masks: {given}/ from boxes, {automatic}/ from no prompt")
-    typer.echo(f"picture: {picture}")
+    say(f"masks: {given}/ from boxes, {automatic}/ from no prompt")
+    say(f"picture: {picture}")
 
 
 # Commands of those who build models come after the ones of those who use them.
 app.registered_commands += training_app.registered_commands
 
 
+# What these commands are asked for is what they print; the others leave files.
+_PRINTING = ("prompt", "models", "evaluate", "weights", "bench")
+
+
 def main() -> None:
     """Entry point of the `lexor` command."""
+    forgive_output()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    # A file's name may hold what the terminal cannot show; that must not end a run.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
     # As a container's first process we would be deaf to it, and elsewhere leave half a file behind.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if (problem := lost_output()) is not None:
+            say(f"warning: not all could be printed: {problem.strerror}", err=True)
+            if not end.code and sys.argv[1:2] and sys.argv[1] in _PRINTING:
+                raise SystemExit(1) from None
+        raise
 
 
 if __name__ == "__main__":

@@ -364,3 +364,14 @@ def test_a_clicked_target_is_seen_in_the_size_that_promises_most() -> None:
     # Boxes of six sizes follow, and then the closer looks, framed by what was found, and one at what they agree on.
     tuned = SETTINGS.searching
     assert 2 * 13 < len(model.seen) <= 2 * (13 + 2 * tuned.most_second + tuned.most_third + 1)
+
+
+def test_a_device_that_there_is_not_is_refused() -> None:
+    for device in ("gpu", "cuda:99", "CPU", ""):
+        with pytest.raises(ValueError, match=f"device is '{device}': give 'auto', 'cpu' or 'cuda'"):
+            Predictor(device=device)
+
+
+def test_a_mode_that_there_is_not_is_refused(light: Predictor, ball_case: Case) -> None:
+    with pytest.raises(ValueError, match="prompt is 'Auto': give 'given', 'intensity' or 'auto'"):
+        light.predict(ball_case, "Auto")  # type: ignore[arg-type]

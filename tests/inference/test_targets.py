@@ -207,3 +207,9 @@ def test_the_most_classes_without_a_prompt_take_no_time(ball_case: Case) -> None
     targets, warnings = resolve_targets(case, find=lambda _: [found])
     assert len(targets) == len(warnings) == count
     assert time.process_time() - began < 20
+
+
+def test_a_mode_that_there_is_not_is_refused(ball_case: Case) -> None:
+    for mode in ("Auto", "", "box"):
+        with pytest.raises(ValueError, match=f"prompt is '{mode}': give 'given', 'intensity' or 'auto'"):
+            resolve_targets(ball_case, mode)  # type: ignore[arg-type]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import pickle
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,6 +186,10 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path, monkeypatch: pytest.Monk
         (b"", "not a checkpoint of tensors"),
         (b"PK\x03\x04 not a zip", "not a checkpoint of tensors"),
         (pickle.dumps({"model": 3}, protocol=2), "not a checkpoint of tensors|neither"),
+        (b"\x80", r"not a checkpoint of tensors \(index out of range\)"),
+        (b"\x80\x02.", r"not a checkpoint of tensors \(pop from empty list\)"),
+        (b"\x80\x02M.", r"not a checkpoint of tensors \(unpack requires a buffer of 2 bytes\)"),
+        (b"\x80\x04.", "not a checkpoint of tensors"),
     ],
 )
 def test_what_is_no_checkpoint_is_said(data: bytes | None, message: str, tmp_path: Path) -> None:
@@ -192,6 +199,29 @@ def test_what_is_no_checkpoint_is_said(data: bytes | None, message: str, tmp_pat
     with pytest.raises(WeightsError, match=message) as caught:
         import_segvol(source, tmp_path / "segvol.safetensors")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_no_mutation_of_a_checkpoint_is_anything_but_refused(new: bool, tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    torch.save({"model.x": torch.zeros(3)}, whole, _use_new_zipfile_serialization=new)
+    source, rng = tmp_path / "source.pth", random.Random(0)
+    for _ in range(150):
+        data = bytearray(whole.getvalue())
+        for _ in range(rng.choice((1, 1, 3))):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        source.write_bytes(data[: rng.choice((len(data), rng.randrange(len(data))))])
+        # Sound or damaged, it is not the model: one line says so.
+        with pytest.raises(WeightsError) as caught:
+            import_segvol(source, tmp_path / "segvol.safetensors")
+        assert str(caught.value).startswith(f"{source}: ")
+    assert [file.name for file in tmp_path.iterdir()] == ["source.pth"]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(WeightsError, match=r"pipe\.pth: not a file; give SegVol's published one"):
+        import_segvol(tmp_path / "pipe.pth", tmp_path / "segvol.safetensors")
 
 
 def test_another_layout_is_said(make: Make, tmp_path: Path) -> None:

@@ -214,9 +214,27 @@ def test_suppression() -> None:
         ("scales", (float("nan"),)),
         ("contrast", (-1.0,)),
         ("central", (0.0,)),
+        ("voxels", 10**10),
+        ("smoothing", 1e9),
+        ("smoothing", 1e-300),
+        ("overlap", float("nan")),
+        ("scales", (1e6,)),
+        ("contrast", (float("inf"),)),
+        ("largest", 10**9),
+        ("smallest", 10**30),
+        ("most", 10**6),
+        ("tails", (0.1,) * 17),
     ],
 )
 def test_refuses_a_value_out_of_range_and_names_it(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=name) as refusal:
         CandidateParameters(**{name: value})
     assert "\n" not in str(refusal.value)
+
+
+def test_refuses_more_masks_than_anyone_waits_for() -> None:
+    CandidateParameters(levels=255)
+    with pytest.raises(ValueError, match=r"levels is 255: with widest 255 .* 32,671 masks, .* at most 1,000"):
+        CandidateParameters(levels=255, widest=255)
+    with pytest.raises(ValueError, match="largest is 157: give at most 156 of each of these 64 masks"):
+        CandidateParameters(largest=157)

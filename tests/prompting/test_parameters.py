@@ -40,6 +40,15 @@ def test_defaults_are_the_papers() -> None:
         ("margin", -1),
         ("margin", 5.0),
         ("truncate", 0.0),
+        ("sigma", 1e6),
+        ("sigma", 1e300),
+        ("sigma", 1e-300),
+        ("low", -1e4),
+        ("high", 1e300),
+        ("high", float("nan")),
+        ("closing_radius", 10**6),
+        ("margin", 10**30),
+        ("truncate", float("inf")),
     ],
 )
 def test_refuses_a_value_out_of_range_and_names_it(name: str, value: object) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lexor.case import Case, CaseError, read_case, write_segmentation
+from lexor.inference.answers import answer_of, check_answers, check_place, remove_answer
 from lexor.inference.predictor import Prediction, Predictor
-from lexor.inference.targets import PromptMode
+from lexor.inference.targets import AutomaticBox, PromptMode, Target
 
 
 @dataclass(frozen=True)
@@ -34,41 +34,75 @@ class Outcome:
         """One line: shape, prompts and where they came from, classes, seconds; or the error."""
         if self.error is not None or self.case is None or self.prediction is None:
             return f"{self.source.name}: FAILED: {self.error}"
-        prediction = self.prediction
-        counts = Counter(target.source for target in prediction.targets)
-        prompts = ", ".join(f"{count} {source}" for source, count in counts.items())
-        found = [target.found.summary() for target in prediction.targets if target.found is not None]
-        if found:
-            prompts += f" ({'; '.join(found)})"
-        clicks = sum(len(target.clicks.points) for target in prediction.targets)
-        if clicks:
-            prompts += f" + {clicks} clicks"
-        if any(target.previous is not None for target in prediction.targets):
-            prompts += " + previous labels"
-        shape = "x".join(map(str, prediction.labels.shape))
-        classes = len(prediction.targets)
+        targets = self.prediction.targets
+        shape = "x".join(map(str, self.prediction.labels.shape))
         return (
-            f"{self.source.name}: {shape}, prompts: {prompts}, "
-            f"{classes} class{'es' if classes != 1 else ''}, {self.seconds:.1f} s"
+            f"{self.source.name}: {shape}, prompts: {_prompts(targets)}, "
+            f"{len(targets)} class{'es' if len(targets) != 1 else ''}, {self.seconds:.1f} s"
         )
 
 
+def _prompts(targets: Sequence[Target]) -> str:
+    """What pointed at the classes: their boxes, all clicks, and whether there was a last answer."""
+    boxes: dict[str, list[AutomaticBox | None]] = {}
+    for target in targets:
+        if target.box is not None:
+            boxes.setdefault("stand-in" if target.stand_in else target.source, []).append(target.found)
+    texts = []
+    for kind, found in boxes.items():
+        several = len(found) != 1
+        text = {
+            "box": "boxes" if several else "box",
+            "stand-in": "automatic in place of "
+            + ("unreadable prompts" if several else "an unreadable prompt"),
+        }.get(kind, kind)
+        how = "; ".join(box.summary() for box in found if box is not None)
+        texts.append(f"{len(found)} {text}" + (f" ({how})" if how else ""))
+    clicks = sum(len(target.clicks.points) for target in targets)
+    parts = [", ".join(texts)] if texts else []
+    if clicks:
+        parts.append(f"{clicks} click{'s' if clicks != 1 else ''}")
+    if any(target.previous is not None for target in targets):
+        parts.append("previous labels")
+    return " + ".join(parts)
+
+
 def find_cases(inputs: Path) -> list[Path]:
-    """The .npz files of a folder in sorted order, or the one file given.
+    """What is named .npz in a folder, in sorted order and without its sub-folders; or the one file given.
 
     Raises:
         CaseError: there is nothing there to read.
     """
-    if inputs.is_file():
-        if inputs.suffix != ".npz":
+    if not inputs.is_dir():
+        if not inputs.exists():
+            raise CaseError(
+                f"{inputs}: no such file or folder; give a challenge .npz file or a folder of them"
+            )
+        if not _is_npz(inputs):
             raise CaseError(f"{inputs}: only challenge .npz files are read; README tells how to make one")
         return [inputs]
-    if not inputs.is_dir():
-        raise CaseError(f"{inputs}: no such file or folder; give a challenge .npz file or a folder of them")
-    found = sorted(path for path in inputs.glob("*.npz") if not path.name.startswith("."))
+    found = sorted(path for path in inputs.iterdir() if _is_npz(path) and not path.is_dir())
     if not found:
-        raise CaseError(f"{inputs}: the folder holds no .npz file; put challenge cases into it")
+        notes = "".join(f"; {note}" for note in unread_folders(inputs))
+        raise CaseError(f"{inputs}: the folder holds no .npz file; put challenge cases into it{notes}")
     return found
+
+
+def unread_folders(inputs: Path, outputs: Path | None = None) -> list[str]:
+    """A line for each folder in INPUTS, but for OUTPUTS, that holds .npz files or is named like one."""
+    lines = []
+    mine = outputs and outputs.resolve()
+    for folder in sorted(path for path in inputs.glob("*") if path.is_dir() and path.resolve() != mine):
+        case = next(filter(_is_npz, folder.rglob("*")), None)
+        if case is not None or _is_npz(folder):
+            where = folder if case is None else case.parent
+            lines.append(f"{where}: not read, it is a folder in a folder; give it by itself")
+    return lines
+
+
+def _is_npz(path: Path) -> bool:
+    """Whether a name is a case's; hidden ones are not finished."""
+    return path.suffix.lower() == ".npz" and not path.name.startswith(".")
 
 
 def predict_files(
@@ -77,31 +111,35 @@ def predict_files(
     predictor: Predictor,
     prompt: PromptMode = "given",
     top: int = 1,
+    strict: bool = False,
 ) -> Iterator[Outcome]:
     """Segments files one after another, writing `outputs`/NAME.npz for each that can be answered.
+
+    Only what holds an answer, `segs` and nothing else, is ever replaced or removed.
 
     Args:
         sources: challenge .npz files.
         outputs: folder for the answers, made if missing. A stale answer of a failed case is removed.
         predictor: answers them.
-        prompt, top: see `Predictor.segment`.
+        prompt, top, strict: see `Predictor.segment`.
 
     Raises:
-        CaseError: an answer would replace its case.
+        CaseError: see `check_answers`.
     """
-    for source in sources:
-        if (outputs / f"{source.stem}.npz").resolve() == source.resolve():
-            raise CaseError(f"{outputs}: the answers would replace the cases; give another folder for them")
-    outputs.mkdir(parents=True, exist_ok=True)
+    check_answers(sources, outputs)
     for source in sources:
         began = time.perf_counter()
-        output = outputs / f"{source.stem}.npz"
+        output = answer_of(source, outputs)
         case: Case | None = None
         prediction: Prediction | None = None
         error: str | None = None
         try:
+            check_place(output)
+            if source.exists() and not source.is_file():
+                raise CaseError(f"{source}: a pipe, a socket or a device; give a file")
             case = read_case(source)
-            prediction = predictor.segment(case, prompt, top)
+            prediction = predictor.segment(case, prompt, top, strict=strict)
+            check_place(output)
             write_segmentation(output, prediction.labels, len(prediction.targets))
         except (CaseError, OSError) as problem:
             error = str(problem)
@@ -111,7 +149,7 @@ def predict_files(
         if error is not None:
             # An old answer would be scored as if it were this run's.
             try:
-                output.unlink(missing_ok=True)
+                remove_answer(output)
             except OSError as problem:
-                error += f"; and what is at its place stays: {problem}"
+                error += f"; and the answer at its place stays: {problem}"
         yield Outcome(source, output, case, prediction, error, time.perf_counter() - began)

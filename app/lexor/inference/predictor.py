@@ -102,7 +102,9 @@ class Predictor:
         """Labels (D, H, W) of a case; see `segment`."""
         return self.segment(case, prompt).labels
 
-    def segment(self, case: Case, prompt: PromptMode = "given", top: int = 1) -> Prediction:
+    def segment(
+        self, case: Case, prompt: PromptMode = "given", top: int = 1, *, strict: bool = False
+    ) -> Prediction:
         """Segments every class of a case.
 
         Args:
@@ -110,15 +112,23 @@ class Predictor:
             prompt: "given" uses the case's boxes, clicks and previous labels, and automatic boxes only where
                 there are none; "auto" uses automatic boxes alone, "intensity" those of the paper's Algorithm 1.
             top: number of automatic targets.
+            strict: a class whose prompt could not be read is an error.
 
         Raises:
-            CaseError: its boxes span more voxels together than memory can be asked for.
+            ValueError: there is no such mode.
+            CaseError: its boxes span more voxels together than memory can be asked for; or, in strict mode, a
+                class's prompt could not be read.
         """
         began = time.perf_counter()
         volume = torch.from_numpy(np.ascontiguousarray(case.volume))[None]
         shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
         find = finder(self.runner, case, self._prompt_device)
         targets, warnings = resolve_targets(case, prompt, self._prompt_device, top, find)
+        unread = [str(target.index) for target in targets if target.stand_in]
+        if strict and unread:
+            raise CaseError(
+                f"{case.name}: prompts of class {', '.join(unread)} cannot be read; see the warnings"
+            )
         ratio = in_plane_ratio(case.spacing)
         long = [t for t in targets if self._is_long(t, ratio)]
         unsized = [t for t in targets if self._is_unsized(t)]

@@ -22,11 +22,21 @@ log = logging.getLogger("lexor")
 # Logits of a hard mask: sure inside, sure outside, undecided on its surface.
 HARD_MASK = 4.0
 
+DEVICES = ("auto", "cpu", "cuda")
+
 _Cache = tuple[View, list[Encoding]] | None
 
 
 def choose_device(device: str) -> torch.device:
-    """ "auto" is the GPU where torch sees one, else the CPU; "cuda" without a GPU is an error."""
+    """The device of a name: "auto" is the GPU where torch sees one, else the CPU.
+
+    Raises:
+        ValueError: it is none of "auto", "cpu" and "cuda", or "cuda" where torch sees no GPU.
+    """
+    if device not in DEVICES:
+        raise ValueError(
+            f"device is {device!r}: give {', '.join(map(repr, DEVICES[:-1]))} or {DEVICES[-1]!r}"
+        )
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() and _gpu_computes() else "cpu")
     chosen = torch.device(device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Int
@@ -18,6 +18,17 @@ from lexor.prompting import auto_prompt
 
 Source = Literal["box", "clicks", "previous", "automatic"]
 PromptMode = Literal["given", "intensity", "auto"]
+
+
+def check_mode(prompt: str) -> None:
+    """That there is such a mode.
+
+    Raises:
+        ValueError: there is none; the message names all.
+    """
+    modes = get_args(PromptMode)
+    if prompt not in modes:
+        raise ValueError(f"prompt is {prompt!r}: give {', '.join(map(repr, modes[:-1]))} or {modes[-1]!r}")
 
 
 @dataclass(frozen=True)
@@ -202,9 +213,11 @@ def resolve_targets(
         strict: whether an automatic box must not stand in for a prompt that could not be read.
 
     Raises:
+        ValueError: there is no such mode.
         CaseError: a box or click is outside the volume; or strict, and a prompt could not be read that nothing
             else of the file makes up for.
     """
+    check_mode(prompt)
 
     def automatic(count: int) -> list[AutomaticBox]:
         if find is None or prompt == "intensity":
@@ -239,9 +252,9 @@ def resolve_targets(
         known = claims if box is None and clicks.points else None
         targets.append(Target(index, box, clicks, previous, lower, upper, source, claims=known))
     if not targets and not missing:
-        lost = case.unreadable[:1]
-        _refuse_stand_ins(case, lost, strict)
-        return _ranked(automatic(top), bool(lost)), [_no_prompt(case, index, True) for index in lost]
+        first = case.unreadable[:1]
+        _refuse_stand_ins(case, first, strict)
+        return _ranked(automatic(top), bool(first)), [_no_prompt(case, index, True) for index in first]
     warnings = []
     if missing:
         lost = set(missing).intersection(case.unreadable)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lexor._commands import failure
+from lexor._output import say
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -25,10 +26,10 @@ def import_segvol(
         done = run(source, weights)
     except (WeightsError, OSError) as problem:
         raise failure(problem) from None
-    typer.echo(f"{source}: laid out as {done.layout}")
+    say(f"{source}: laid out as {done.layout}")
     for what, count in done.left_out.items():
-        typer.echo(f"left out: {what} ({count} {'tensor' if count == 1 else 'tensors'})")
-    typer.echo(f"{weights}: {done.entry.parameters:,} parameters, {done.entry.bytes:,} bytes")
+        say(f"left out: {what} ({count} {'tensor' if count == 1 else 'tensors'})")
+    say(f"{weights}: {done.entry.parameters:,} parameters, {done.entry.bytes:,} bytes")
 
 
 @app.command("list")
@@ -43,7 +44,7 @@ def list_weights() -> None:
         print_weights(run())
     except WeightsError as problem:
         raise failure(problem) from None
-    typer.echo("looked in " + ", ".join(str(folder) for folder in weight_folders()))
+    say("looked in " + ", ".join(str(folder) for folder in weight_folders()))
 
 
 @app.command()
@@ -62,8 +63,8 @@ def verify(
         raise failure(problem) from None
     bad = 0
     for path, fault in verify_all(found):
-        typer.echo(f"{path}: as the manifest says" if fault is None else f"FAILED: {fault}")
+        say(f"{path}: as the manifest says" if fault is None else f"FAILED: {fault}")
         bad += fault is not None
     if bad:
-        typer.echo(f"{bad} of {len(found)} files are not what their manifest says", err=True)
+        say(f"{bad} of {len(found)} files are not what their manifest says", err=True)
         raise typer.Exit(1)

@@ -8,10 +8,10 @@ hub's `pytorch_model.bin`, {"model.<name>": tensor}. The paper's own training wr
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -88,21 +88,30 @@ def import_segvol(source: Path, path: Path) -> Import:
 
 
 def _load(source: Path) -> Any:
+    if source.exists() and not source.is_file():
+        raise WeightsError(f"{source}: not a file; give SegVol's published one")
     try:
         # Mapped, so that the text encoder's quarter of a gigabyte is never read.
-        return torch.load(source, map_location="cpu", weights_only=True, mmap=True)
+        return _read(source, mmap=True)
     except FileNotFoundError:
         raise WeightsError(f"{source}: no such file; check the path") from None
     except OSError as problem:
         raise WeightsError(f"{source}: cannot be read ({problem.strerror}); check the path") from None
-    except (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError) as mapped:
+    except Exception as mapped:  # torch's reader raises a dozen unrelated types on damaged files
         if "mmap" not in str(mapped):
             raise _unreadable(source, mapped) from None
     try:
         # Checkpoints from before torch 1.6 are no zip files, and cannot be mapped.
-        return torch.load(source, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError, ValueError, KeyError, OSError) as problem:
+        return _read(source)
+    except Exception as problem:
         raise _unreadable(source, problem) from None
+
+
+def _read(source: Path, mmap: bool = False) -> Any:
+    with warnings.catch_warnings():
+        # Of odd pickles; what counts is whether the tensors come out.
+        warnings.simplefilter("ignore")
+        return torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
 
 
 def _unreadable(source: Path, problem: Exception) -> WeightsError:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from lexor._output import printable
 
 if TYPE_CHECKING:
     from lexor.models.factory import ModelInfo
@@ -32,7 +35,7 @@ class Advance:
 
     def note(self, line: str) -> None:
         """A line that belongs to the item at hand."""
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(Text(printable(line)), soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -64,7 +67,8 @@ def print_models(models: Sequence[ModelInfo], measures: Sequence[Measure] = ()) 
             cost = ["x".join(str(n) for n in measure.window), f"{measure.gflops:.3g}"]
             cost += [f"{measure.seconds[kind]:.2f}" for kind in precisions]
             cost += [f"{measure.cpu_seconds[kind]:.2f}" for kind in processors]
-        table.add_row(
+        _add_row(
+            table,
             model.name,
             f"{model.parameters / 1e6:.1f} M",
             f"{model.encoder_parameters / 1e6:.1f} M",
@@ -81,7 +85,8 @@ def print_weights(found: Sequence[Found]) -> None:
     table = Table("weights", "model", "parameters", "MB", "licence", "")
     for weights in found:
         entry = weights.entry
-        table.add_row(
+        _add_row(
+            table,
             str(weights.path),
             entry.architecture,
             f"{entry.parameters / 1e6:.1f} M",
@@ -90,6 +95,11 @@ def print_weights(found: Sequence[Found]) -> None:
             "" if weights.used else "not used: missing, or another of that name comes first",
         )
     _print_table(table)
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """A row of cells as they are: what stands in a file, or is its name, is no markup."""
+    table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def _print_table(table: Table) -> None:

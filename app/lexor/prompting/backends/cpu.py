@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
 
+from lexor._cores import usable_cores
 from lexor.prompting.backends.base import slabs_of
 from lexor.prompting.smoothing import GaussianKernel, smooth_along_z, smooth_within_slices
 
@@ -69,7 +69,7 @@ class CpuBackend:
 
     def run(self, work: Callable[[slice], T], slabs: Sequence[slice]) -> list[T]:
         """See `ArrayBackend.run`; SciPy and numpy let go of the interpreter lock for most of the work."""
-        threads = min(_usable_cores(), len(slabs))
+        threads = min(usable_cores(), len(slabs))
         if threads <= 1:
             return [work(slab) for slab in slabs]
         with ThreadPoolExecutor(threads) as pool:
@@ -77,10 +77,3 @@ class CpuBackend:
 
     def release(self) -> None:
         """Nothing is kept."""
-
-
-def _usable_cores() -> int:
-    # A container may be given fewer cores than the machine has.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
