@@ -80,6 +80,9 @@ def predict(
     prompt: PromptOption = Prompt.GIVEN,
     top: TopOption = 1,
     weights: WeightsOption = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write a map of probabilities a class, too.")
+    ] = False,
 ) -> None:
     """Segment cases. Exit status 0: every case was answered; 1: some were not; 2: nothing could be run."""
     from lexor.case import CaseError
@@ -91,7 +94,7 @@ def predict(
     try:
         sources = find_cases(inputs)
         predictor = _make_predictor(model, device, weights)
-        outcomes = predict_files(sources, outputs, predictor, prompt.value, top)
+        outcomes = predict_files(sources, outputs, predictor, prompt.value, top, probabilities)
         with progress(len(sources)) as advance:
             for outcome in outcomes:
                 for warning in outcome.warnings:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lexor.case import Case, CaseError, read_case, write_segmentation
@@ -77,6 +78,7 @@ def predict_files(
     predictor: Predictor,
     prompt: PromptMode = "given",
     top: int = 1,
+    probabilities: bool = False,
 ) -> Iterator[Outcome]:
     """Segments files one after another, writing `outputs`/NAME.npz for each that can be answered.
 
@@ -85,6 +87,7 @@ def predict_files(
         outputs: folder for the answers, made if missing. A stale answer of a failed case is removed.
         predictor: answers them.
         prompt, top: see `Predictor.segment`.
+        probabilities: the answers hold them as well, see `write_segmentation`.
 
     Raises:
         CaseError: an answer would replace its case.
@@ -101,8 +104,10 @@ def predict_files(
         error: str | None = None
         try:
             case = read_case(source)
-            prediction = predictor.segment(case, prompt, top)
-            write_segmentation(output, prediction.labels, len(prediction.targets))
+            prediction = predictor.segment(case, prompt, top, probabilities=probabilities)
+            classes = len(prediction.targets)
+            maps = [partial(prediction.probability, i) for i in range(1, classes + 1)] if probabilities else None
+            write_segmentation(output, prediction.labels, classes, maps)
         except (CaseError, OSError) as problem:
             error = str(problem)
         except Exception as problem:

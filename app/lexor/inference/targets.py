@@ -11,7 +11,7 @@ from jaxtyping import Int
 from scipy import ndimage
 
 from lexor._geometry import Voxel
-from lexor.case import Box, Case, Clicks
+from lexor.case import Box, Case, CaseError, Clicks
 from lexor.inference.views import Triple, View, triple
 from lexor.prompting import auto_prompt
 
@@ -147,6 +147,7 @@ def resolve_targets(
     device: str = "cpu",
     top: int = 1,
     find: Finder | None = None,
+    strict: bool = False,
 ) -> tuple[list[Target], list[str]]:
     """The targets of a case, and a warning for each class whose own prompt could not be used.
 
@@ -157,6 +158,10 @@ def resolve_targets(
         device: where Algorithm 1 is computed.
         top: how many targets automatic prompting makes where the case does not say.
         find: gives at most so many automatic boxes, best first; None: Algorithm 1 does.
+        strict: no automatic box stands in for a class.
+
+    Raises:
+        CaseError: strict, and a class has no usable prompt.
     """
 
     def automatic(count: int) -> list[AutomaticBox]:
@@ -192,6 +197,8 @@ def resolve_targets(
         known = claims if box is None and clicks.points else None
         targets.append(Target(index, box, clicks, previous, lower, upper, source, claims=known))
     warnings = []
+    if missing and strict:
+        raise CaseError(f"{case.name}: class {missing[0]} has no usable prompt; give it a box or a click")
     if missing:
         boxes = automatic(len(missing))
         # Fewer boxes than classes: the best one serves again, and the merge sorts it out.
