@@ -168,11 +168,12 @@ class Pieces:
     items: Iterable[np.ndarray]
 
     def write(self, stream: IO[bytes]) -> None:
-        """Write it in the .npy format."""
+        """Write it in the .npy format. Raises ValueError where the items do not make up the shape."""
         head = {"descr": npy.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
         npy.write_array_header_1_0(stream, head)
-        for item in self.items:
-            stream.write(np.ascontiguousarray(item, self.dtype).data)
+        written = sum(stream.write(np.ascontiguousarray(item, self.dtype).data) for item in self.items)
+        if written != math.prod(self.shape) * self.dtype.itemsize:
+            raise ValueError(f"the items of an array {self.shape} of {self.dtype} have {written} bytes")
 
 
 def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray | Pieces]) -> None:

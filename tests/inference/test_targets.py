@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexor.case import Box, Case, Clicks
+from lexor.case import Box, Case, CaseError, Clicks
 from lexor.inference.runner import Look, prompts_of
 from lexor.inference.targets import AutomaticBox, Claims, resolve_targets
 from lexor.inference.views import View
@@ -107,6 +107,14 @@ def test_a_class_without_a_prompt_gets_an_automatic_box_and_a_warning(ball_case:
     assert [(t.index, t.source) for t in targets] == [(1, "automatic"), (2, "box")]
     assert len(warnings) == 1
     assert "CT_ball" in warnings[0]
+
+
+def test_strictly_a_class_without_a_prompt_is_an_error(ball_case: Case) -> None:
+    case = replace(ball_case, boxes=(None, ball_case.boxes[0]), clicks=())
+    with pytest.raises(CaseError, match="CT_ball: class 1 has no usable prompt; give it a box or a click"):
+        resolve_targets(case, strict=True)
+    assert len(resolve_targets(ball_case, strict=True)[0]) == 1
+    assert len(resolve_targets(replace(case, boxes=()), strict=True)[0]) == 1, "a case may have no prompts"
 
 
 def test_what_is_found_makes_the_targets_but_for_algorithm_1(ball_case: Case) -> None:

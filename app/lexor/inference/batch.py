@@ -106,7 +106,9 @@ def predict_files(
             case = read_case(source)
             prediction = predictor.segment(case, prompt, top, probabilities=probabilities)
             classes = len(prediction.targets)
-            maps = [partial(prediction.probability, i) for i in range(1, classes + 1)] if probabilities else None
+            maps = (
+                [partial(prediction.probability, i) for i in range(1, classes + 1)] if probabilities else None
+            )
             write_segmentation(output, prediction.labels, classes, maps)
         except (CaseError, OSError) as problem:
             error = str(problem)
