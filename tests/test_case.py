@@ -408,3 +408,26 @@ def test_real_volumes(shared_data: Path):
             assert np.array_equal(read_labels(path), file["gts"])
         assert case.warnings == ()
         assert case.modality == path.name.split("_")[0]
+
+
+def test_probabilities_are_written_class_by_class(tmp_path: Path):
+    rng = np.random.default_rng(3)
+    maps = [rng.random(SHAPE, np.float32) for _ in range(3)]
+    asked: list[int] = []
+
+    def reader(index: int):
+        def read_map() -> np.ndarray:
+            asked.append(index)
+            return maps[index]
+
+        return read_map
+
+    path = tmp_path / "a.npz"
+    write_segmentation(path, np.ones(SHAPE, np.uint8), 3, [reader(i) for i in range(3)])
+    assert asked == [0, 1, 2]
+    with np.load(path) as answer:
+        assert answer.files == ["segs", "probabilities"]
+        assert answer["segs"].all()
+        assert answer["probabilities"].dtype == np.float16
+        np.testing.assert_array_equal(answer["probabilities"], np.stack(maps).astype(np.float16))
+    assert read_labels(path, "segs").shape == SHAPE

@@ -28,6 +28,15 @@ def folders(tmp_path: Path, ball_case: Case) -> tuple[Path, Path]:
     return inputs, outputs
 
 
+def test_predict_writes_probabilities_if_asked_to(folders: tuple[Path, Path]) -> None:
+    inputs, outputs = folders
+    command = ["predict", str(inputs / "CT_ball.npz"), str(outputs), "--device", "cpu", "--probabilities"]
+    assert runner.invoke(app, command).exit_code == 0
+    with np.load(outputs / "CT_ball.npz") as answer:
+        assert answer.files == ["segs", "probabilities"]
+        np.testing.assert_array_equal(answer["probabilities"][0] >= 0.5, answer["segs"] == 1)
+
+
 def test_predict_answers_a_folder(folders: tuple[Path, Path]) -> None:
     inputs, outputs = folders
     result = runner.invoke(app, ["predict", str(inputs), str(outputs), "--device", "cpu"])

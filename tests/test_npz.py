@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 
 from case_files import Hostile, objects
 from lexor._errors import CaseError
-from lexor._npz import NpzReader, write_npz
+from lexor._npz import NpzReader, Pieces, write_npz
 
 MIXED = {"a": [1, 2.5, None, "text", b"bytes", (True,)], "b": {"c": 10**30}}
 
@@ -317,3 +317,20 @@ def test_writers_do_not_disturb_each_other(tmp_path: Path):
         thread.join()
     assert len(set(read(tmp_path / "c.npz").tolist())) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["c.npz"]
+
+
+def test_pieces_are_written_as_the_whole_would_be(tmp_path: Path):
+    whole = np.arange(24, dtype=np.float64).reshape(3, 2, 4)
+    write_npz(tmp_path / "whole.npz", {"a": whole.astype(np.float16)})
+    # An item may be of another dtype and order.
+    items = (np.asfortranarray(item) for item in whole)
+    write_npz(tmp_path / "pieces.npz", {"a": Pieces(whole.shape, np.dtype(np.float16), items)})
+    assert (tmp_path / "pieces.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+@pytest.mark.parametrize("items", [2, 4])
+def test_pieces_that_are_not_as_many_as_they_say_leave_no_file(tmp_path: Path, items: int):
+    pieces = Pieces((3, 2), np.dtype(np.uint8), [np.zeros(2)] * items)
+    with pytest.raises(ValueError, match=rf"\(3, 2\).*{2 * items} bytes"):
+        write_npz(tmp_path / "a.npz", {"a": pieces})
+    assert list(tmp_path.iterdir()) == []

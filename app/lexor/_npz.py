@@ -15,8 +15,9 @@ import os
 import secrets
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
@@ -183,7 +184,24 @@ def _read_exactly(head: IO[bytes], stream: IO[bytes], target: memoryview) -> Non
         raise ValueError(f"it ends after {done:,} of {len(target):,} bytes")
 
 
-def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+@dataclass(frozen=True)
+class Pieces:
+    """An array to be written that is never in memory as a whole: its items along the first axis, in order."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    items: Iterable[np.ndarray]
+
+    def write(self, stream: IO[bytes]) -> None:
+        """Write it in the .npy format. Raises ValueError where the items do not make up the shape."""
+        head = {"descr": npy.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
+        npy.write_array_header_1_0(stream, head)
+        written = sum(stream.write(np.ascontiguousarray(item, self.dtype).data) for item in self.items)
+        if written != math.prod(self.shape) * self.dtype.itemsize:
+            raise ValueError(f"the items of an array {self.shape} of {self.dtype} have {written} bytes")
+
+
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray | Pieces]) -> None:
     """Write arrays as a compressed .npz that appears complete or not at all.
 
     path: where to; a file that is there is replaced in one step, and stays as it is if anything fails.
@@ -200,7 +218,10 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) ->
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
                 for key, array in arrays.items():
                     with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
-                        npy.write_array(member, array)
+                        if isinstance(array, Pieces):
+                            array.write(member)
+                        else:
+                            npy.write_array(member, array)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Float, Integer, UInt8
 
 from lexor._errors import CaseError, Notes, shown
 from lexor._geometry import Box, Clicks
 from lexor._intensity import to_uint8
 from lexor._labels import as_integers, present
-from lexor._npz import NpzReader, write_npz
+from lexor._npz import NpzReader, Pieces, write_npz
 from lexor._prompts import ALL, MAX_CLASSES, read_boxes, read_clicks
 
 __all__ = [
@@ -159,16 +159,25 @@ def read_labels(path: FilePath, key: str = "gts") -> Integer[np.ndarray, "D H W"
 
 
 def write_segmentation(
-    path: FilePath, labels: Integer[np.ndarray, "D H W"], n_classes: int | None = None
+    path: FilePath,
+    labels: Integer[np.ndarray, "D H W"],
+    n_classes: int | None = None,
+    probabilities: Sequence[Callable[[], Float[np.ndarray, "D H W"]]] | None = None,
 ) -> None:
     """Write labels as a challenge result: key segs, compressed; the file appears complete or not at all.
 
     path: the .npz file. labels: integers (D, H, W), 0 is background, class i from entry i of the prompts.
     n_classes: number of classes, if known: more than 255 are written as uint16, else uint8.
+    probabilities: for each class a function that gives its map, 0..1. They are called one after the other, and
+    written as the key probabilities, float16 (C, D, H, W), of which [i - 1] is class i.
     Raises CaseError where labels are not such integers or exceed n_classes; OSError where writing fails, and
     then an existing file is as it was.
     """
-    write_npz(path, {"segs": _labels_to_write(path, "segs", labels, n_classes)})
+    arrays: dict[str, np.ndarray | Pieces] = {"segs": _labels_to_write(path, "segs", labels, n_classes)}
+    if probabilities is not None:
+        shape = (len(probabilities), *labels.shape)
+        arrays["probabilities"] = Pieces(shape, np.dtype(np.float16), (read() for read in probabilities))
+    write_npz(path, arrays)
 
 
 def write_case(path: FilePath, case: Case, labels: Integer[np.ndarray, "D H W"] | None = None) -> None:

@@ -98,6 +98,9 @@ def predict(
             "--strict", help="A class whose prompt cannot be read fails its case, instead of a box found."
         ),
     ] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write a map of probabilities a class, too.")
+    ] = False,
 ) -> None:
     """Segment cases. Exit status 0: every case was answered; 1: some were not; 2: nothing could be run."""
     from lexor._errors import WeightsError
@@ -111,7 +114,7 @@ def predict(
         for note in unread_folders(inputs, outputs):
             say(f"warning: {note}")
         predictor = _make_predictor(model, device, weights)
-        outcomes = predict_files(sources, outputs, predictor, prompt.value, top, strict)
+        outcomes = predict_files(sources, outputs, predictor, prompt.value, top, strict, probabilities)
         with progress(len(sources)) as advance:
             for outcome in outcomes:
                 for warning in outcome.warnings:

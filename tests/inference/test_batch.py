@@ -8,14 +8,14 @@ import pytest
 
 from lexor.case import Box, Case, CaseError, Clicks, write_case
 from lexor.inference.batch import Outcome, find_cases, predict_files, unread_folders
-from lexor.inference.predictor import Prediction
+from lexor.inference.predictor import Prediction, Predictor
 from lexor.inference.targets import AutomaticBox, Target, box_target, resolve_targets
 
 
 class Fragile:
     """Answers every case but those whose name says otherwise."""
 
-    def segment(self, case: Case, prompt: str, top: int, *, strict: bool = False) -> Prediction:
+    def segment(self, case: Case, prompt: str, top: int, *, strict: bool, probabilities: bool) -> Prediction:
         if "boom" in case.name:
             raise KeyError("a bug")
         labels = np.zeros(case.volume.shape, np.uint8)
@@ -34,6 +34,26 @@ def test_a_bug_in_one_case_does_not_cost_the_others(tmp_path: Path, ball_case: C
     assert "KeyError" in outcomes[1].summary()
     assert sorted(p.name for p in outputs.iterdir()) == ["CT_a.npz", "CT_c.npz"]
     assert np.load(outputs / "CT_c.npz")["segs"].shape == ball_case.volume.shape
+
+
+def test_probabilities_beside_the_labels(tmp_path: Path, ball_case: Case) -> None:
+    other = Box((2, 36, 2), (8, 44, 12), 5)
+    write_case(tmp_path / "CT_a.npz", replace(ball_case, boxes=(ball_case.boxes[0], other), clicks=()))
+    predictor = Predictor(device="cpu")
+    [plain] = predict_files(find_cases(tmp_path), tmp_path / "plain", predictor)
+    [outcome] = predict_files(find_cases(tmp_path), tmp_path / "out", predictor, probabilities=True)
+    assert plain.error is outcome.error is None
+    assert np.load(plain.output).files == ["segs"]
+    with np.load(outcome.output) as answer:
+        assert answer.files == ["segs", "probabilities"]
+        np.testing.assert_array_equal(answer["segs"], np.load(plain.output)["segs"])
+        maps = answer["probabilities"]
+    assert (maps.dtype, maps.shape) == (np.float16, (2, *ball_case.volume.shape))
+    assert outcome.prediction is not None
+    for index in (1, 2):
+        expected = outcome.prediction.probability(index).astype(np.float16)
+        np.testing.assert_array_equal(maps[index - 1], expected)
+    assert maps[0][12, 22, 25] > 0.9
 
 
 def test_answers_never_replace_their_cases(tmp_path: Path, ball_case: Case) -> None:
@@ -63,9 +83,11 @@ def test_what_appears_at_an_answers_place_during_the_run_stays(tmp_path: Path, b
     outputs = tmp_path / "out"
 
     class Slow(Fragile):
-        def segment(self, case: Case, prompt: str, top: int, *, strict: bool = False) -> Prediction:
+        def segment(
+            self, case: Case, prompt: str, top: int, *, strict: bool, probabilities: bool
+        ) -> Prediction:
             np.savez(outputs / f"{case.name}.npz", gts=case.volume)
-            return super().segment(case, prompt, top, strict=strict)
+            return super().segment(case, prompt, top, strict=strict, probabilities=probabilities)
 
     outcomes = list(predict_files(find_cases(tmp_path), outputs, Slow()))
     assert [o.error is None for o in outcomes] == [False, False]
@@ -175,10 +197,12 @@ def test_strict_is_passed_on(tmp_path: Path, ball_case: Case) -> None:
     write_case(tmp_path / "CT_a.npz", ball_case)
 
     class Strict(Fragile):
-        def segment(self, case: Case, prompt: str, top: int, *, strict: bool = False) -> Prediction:
+        def segment(
+            self, case: Case, prompt: str, top: int, *, strict: bool, probabilities: bool
+        ) -> Prediction:
             if strict:
                 raise CaseError(f"{case.name}: class 1 has no usable prompt")
-            return super().segment(case, prompt, top)
+            return super().segment(case, prompt, top, strict=strict, probabilities=probabilities)
 
     for strict in (False, True):
         (outcome,) = predict_files(find_cases(tmp_path), tmp_path / "out", Strict(), strict=strict)

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lexor.case import Clicks
-from lexor.inference.merging import Answer, honour_clicks, merge, stack
+from lexor.inference.merging import Answer, Merger, absent, honour_clicks
 from lexor.inference.targets import Target
-from lexor.inference.views import View
+from lexor.inference.views import Shape, View
 
 SHAPE = (4, 5, 6)
 WHOLE = (slice(0, 4), slice(0, 5), slice(0, 6))
@@ -20,23 +22,20 @@ def clicked(index: int, *clicks: tuple[tuple[int, int, int], bool]) -> Target:
     return Target(index, None, points, None, (0, 0, 0), (4, 5, 6), "clicks")
 
 
-def test_the_surer_class_has_the_voxel_whatever_the_order() -> None:
-    low, high = torch.full(SHAPE, 1.0), torch.full(SHAPE, -1.0)
-    high[1:3] = 2.0
-    first = merge([answer(low.clone()), answer(high.clone())], [1, 2], SHAPE)
-    second = merge([answer(high), answer(low)], [2, 1], SHAPE)
-    np.testing.assert_array_equal(first, second)
-    assert first.dtype == np.uint8
-    assert set(np.unique(first[1:3])) == {2}
-    assert set(np.unique(first[[0, 3]])) == {1}
+def merged(answers: dict[int, Answer], shape: Shape = SHAPE, ranked: bool = False) -> np.ndarray:
+    merger = Merger(shape, max(answers), ranked)
+    for index in sorted(answers):
+        merger.add(index, answers[index])
+    return merger.labels
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
-def test_what_lies_in_a_larger_target_has_its_voxels(order: tuple[int, int]) -> None:
+def test_a_mask_in_another_has_its_voxels(order: tuple[int, int]) -> None:
     """A lesion in an organ, which is surest where it is deepest."""
     organ, lesion = torch.full(SHAPE, 5.0), torch.full((2, 2, 2), 1.0)
     where = (slice(1, 3), slice(1, 3), slice(2, 4))
-    labels = merge([answer(organ), answer(lesion, where)], order, SHAPE)
+    labels = merged({order[0]: answer(organ), order[1]: answer(lesion, where)})
+    assert labels.dtype == np.uint8
     assert set(np.unique(labels[where])) == {order[1]}
     assert (labels == order[0]).sum() == 4 * 5 * 6 - 8
 
@@ -45,42 +44,93 @@ def test_a_core_in_a_lesion_in_an_organ() -> None:
     organ, lesion, core = torch.full(SHAPE, 9.0), torch.full((4, 3, 3), 5.0), torch.full((2, 2, 2), 1.0)
     within = (slice(0, 4), slice(1, 4), slice(1, 4))
     innermost = (slice(1, 3), slice(1, 3), slice(1, 3))
-    labels = merge([answer(core, innermost), answer(organ), answer(lesion, within)], [1, 2, 3], SHAPE)
+    labels = merged({1: answer(core, innermost), 2: answer(organ), 3: answer(lesion, within)})
     assert [int((labels == label).sum()) for label in (1, 2, 3)] == [8, 120 - 36, 36 - 8]
+
+
+@pytest.mark.parametrize("sureness", [1.0, 10.0])
+def test_equals_have_what_they_are_surer_of_than_of_the_rest(sureness: float) -> None:
+    """However much surer the network is of one of them."""
+    first, second = torch.full(SHAPE, 2.0), torch.full(SHAPE, 2.0)
+    first[:, :, :3] += 1
+    second[:, :, 3:] += 1
+    labels = merged({1: answer(first), 2: answer(second * sureness)})
+    assert (labels[:, :, :3] == 1).all()
+    assert (labels[:, :, 3:] == 2).all()
+
+
+def test_what_only_one_mask_holds_is_its_own() -> None:
+    large, small = torch.full((4, 5, 4), 5.0), torch.full((2, 2, 4), 1.0)
+    parts = (slice(0, 4), slice(0, 5), slice(0, 4)), (slice(1, 3), slice(1, 3), slice(2, 6))
+    labels = merged({1: answer(large, parts[0]), 2: answer(small, parts[1])})
+    assert (labels[parts[1]] != 0).all()
+    assert (labels[1:3, 1:3, 4:] == 2).all()
+    assert (labels == 1).sum() >= 80 - 8
 
 
 def test_ranked_targets_lose_nothing_to_later_ones() -> None:
     first, second = torch.full((2, 5, 6), 1.0), torch.full(SHAPE, 9.0)
     above = (slice(0, 2), slice(0, 5), slice(0, 6))
-    alone = stack([answer(first, above)], [1], SHAPE)
-    both = stack([answer(second), answer(first, above)], [2, 1], SHAPE)
+    alone = merged({1: answer(first, above)}, ranked=True)
+    both = merged({2: answer(second), 1: answer(first, above)}, ranked=True)
     np.testing.assert_array_equal(both == 1, alone == 1)
     assert (both[2:] == 2).all()
 
 
-def test_what_only_touches_a_larger_target_does_not_have_its_voxels() -> None:
-    large, small = torch.full((4, 5, 4), 5.0), torch.full((2, 2, 4), 1.0)
-    labels = merge(
-        [
-            answer(large, (slice(0, 4), slice(0, 5), slice(0, 4))),
-            answer(small, (slice(1, 3), slice(1, 3), slice(2, 6))),
-        ],
-        [1, 2],
-        SHAPE,
-    )
-    assert (labels == 1).sum() == 80
-    assert (labels == 2).sum() == 8
-
-
 def test_outside_of_an_answer_is_background() -> None:
-    labels = merge([answer(torch.ones(1, 2, 2), (slice(1, 2), slice(0, 2), slice(3, 5)))], [1], SHAPE)
+    labels = merged({1: answer(torch.ones(1, 2, 2), (slice(1, 2), slice(0, 2), slice(3, 5)))})
     assert labels.sum() == 4
     assert labels[1, :2, 3:5].all()
 
 
 def test_more_than_255_classes_need_sixteen_bits() -> None:
-    logits = torch.ones(SHAPE)
-    assert merge([answer(logits)], [300], SHAPE).dtype == np.uint16
+    labels = merged({300: answer(torch.ones(SHAPE))})
+    assert labels.dtype == np.uint16
+    assert (labels == 300).all()
+
+
+def test_a_class_that_is_covered_by_others_keeps_its_surest_voxel() -> None:
+    organ = torch.full(SHAPE, 5.0)
+    organ[2, 3, 4] = 7.0
+    halves = (slice(0, 4), slice(0, 5), slice(0, 3)), (slice(0, 4), slice(0, 5), slice(3, 6))
+    merger = Merger(SHAPE, 3)
+    merger.add(1, answer(organ.clone()))
+    for index, half in enumerate(halves, start=2):
+        merger.add(index, answer(torch.full((4, 5, 3), 1.0), half))
+    assert absent(merger.labels, 3) == [1]
+    assert merger.restore_lost() == [1]
+    assert np.argwhere(merger.labels == 1).tolist() == [[2, 3, 4]]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            *[st.tuples(st.integers(0, 2), st.integers(3, 5)) for _ in range(3)], st.integers(0, 2**32 - 1)
+        ),
+        min_size=1,
+        max_size=9,
+    ),
+    st.booleans(),
+)
+def test_no_class_vanishes_whose_mask_alone_does_not(
+    boxes: list[tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]], constant: bool
+) -> None:
+    """Each mask has more voxels than there are classes; they may all be the same."""
+    shape = (5, 5, 5)
+    merger = Merger(shape, len(boxes))
+    for index, (z, y, x, seed) in enumerate(boxes, start=1):
+        where = (slice(*z), slice(*y), slice(*x))
+        size = [s.stop - s.start for s in where]
+        logits = torch.rand(size, generator=torch.Generator().manual_seed(seed)) + 0.1
+        part = torch.ones(shape) if constant else torch.full(shape, -1.0)
+        if not constant:
+            part[where] = logits
+            part[0:3, 0, 0:4] = 0.5
+        before = part.clone()
+        merger.add(index, Answer((slice(0, 5),) * 3, part, shape, (1.0, 1.0, 1.0)))
+        torch.testing.assert_close(part, before)
+    merger.restore_lost()
+    assert absent(merger.labels, len(boxes)) == []
 
 
 def test_extent_and_slices() -> None:

@@ -14,11 +14,12 @@ from lexor.case import Box, Case, CaseError, Clicks
 from lexor.evaluation.boxes import MODEL, evaluate_boxes
 from lexor.evaluation.metrics import dice
 from lexor.evaluation.tables import modality_means
+from lexor.inference.framing import frame, normalise
 from lexor.inference.predictor import Predictor, ZoomIn
 from lexor.inference.runner import Look, Runner
 from lexor.inference.settings import SETTINGS
 from lexor.inference.targets import Target
-from lexor.inference.views import View
+from lexor.inference.views import View, triple
 from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding, Masks, Segmenter
 
@@ -278,30 +279,103 @@ def test_no_room_for_the_model_begins_with_the_cpu(ball_case: Case, caplog: pyte
     assert "out of GPU memory for the model: going on with the CPU" in caplog.text
 
 
-def test_large_targets_are_refined_one_by_one_with_the_same_answer(
+def test_large_targets_are_answered_in_groups_with_the_same_answer(
     ball_case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = replace(ball_case, boxes=ball_case.boxes * 3, clicks=())
+    """However many boxes there are, and however large, as many answers are held at a time as memory allows."""
+    half = Box((5, 13, 16), (20, 32, 26), 12)
+    case = replace(ball_case, boxes=(ball_case.boxes[0], half) * 20, clicks=())
     predictor = Predictor(Threshold(), "cpu", zoom_in=ZoomIn(gain=0.1))
-    together = predictor.predict(case)
+    together = predictor.segment(case)
     groups = []
-    refined = Predictor._refined
+    found = Predictor._found
 
-    def noted(self: Predictor, volume: Any, targets: Any, answers: Any, zoom: ZoomIn) -> Any:
+    def noted(self: Predictor, volume: Any, targets: Any, ratio: float) -> Any:
         groups.append(len(targets))
-        return refined(self, volume, targets, answers, zoom)
+        return found(self, volume, targets, ratio)
 
-    monkeypatch.setattr(Predictor, "_refined", noted)
-    monkeypatch.setattr("lexor.inference.predictor.MOST_REFINED", 1)
-    assert np.array_equal(predictor.predict(case), together)
-    assert groups == [1, 1, 1]
+    monkeypatch.setattr(Predictor, "_found", noted)
+    for most, sizes in ((1, [1] * 40), (ball_case.volume.size, [2] * 20), (1 << 27, [40])):
+        monkeypatch.setattr("lexor.inference.predictor.MOST_HELD", most)
+        groups.clear()
+        one_by_one = predictor.segment(case)
+        np.testing.assert_array_equal(one_by_one.labels, together.labels)
+        assert groups == sizes
+    assert set(np.unique(together.labels)) == set(range(41)), "no class vanishes"
+    assert len(together.warnings) == 38
+    assert "class 40 has a voxel only" in together.warnings[-1]
 
 
-def test_boxes_that_span_too_much_are_refused(ball_case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexor.inference.predictor.MOST_SEEN", ball_case.volume.size)
-    case = replace(ball_case, boxes=ball_case.boxes * 300, clicks=())
-    with pytest.raises(CaseError, match=r"boxes: 300 of them span .* voxels together"):
-        Predictor(Threshold(), "cpu").predict(case)
+def test_a_class_of_which_nothing_is_found_is_named(ball_case: Case) -> None:
+    dark = replace(ball_case, volume=np.full(ball_case.volume.shape, 7, np.uint8), clicks=())
+    result = Predictor(Threshold(), "cpu").segment(dark)
+    assert not result.labels.any()
+    assert result.warnings == ("CT_ball: class 1 is empty: nothing was found; click on it",)
+
+
+def test_only_known_prompts(light: Predictor, ball_case: Case) -> None:
+    for prompt in ("Auto", "", None):
+        with pytest.raises(ValueError, match="give one of given, intensity, auto"):
+            light.predict(ball_case, prompt)  # type: ignore[arg-type]
+
+
+def test_strictly_no_automatic_box_stands_in(light: Predictor, ball_case: Case) -> None:
+    case = replace(ball_case, boxes=(ball_case.boxes[0], None), clicks=())
+    with pytest.raises(CaseError, match="class 2 has no usable prompt"):
+        light.segment(case, strict=True)
+    assert len(light.segment(case).targets) == 2
+
+
+def test_probabilities_are_each_classs_own(light: Predictor, ball_case: Case) -> None:
+    """As if it were alone, whatever the others claim."""
+    half = Box((5, 13, 16), (20, 32, 26), 12)
+    case = replace(ball_case, boxes=(ball_case.boxes[0], half), clicks=())
+    both = light.segment(case, probabilities=True)
+    np.testing.assert_array_equal(both.labels, light.predict(case))
+    for index, box in enumerate(case.boxes, start=1):
+        alone = light.segment(replace(case, boxes=(box,)), probabilities=True)
+        chance = both.probability(index)
+        assert (chance.shape, chance.dtype) == (ball_case.volume.shape, np.float32)
+        # Batches of another size round otherwise where the CPU computes in bfloat16.
+        np.testing.assert_allclose(chance, alone.probability(1), atol=0.03)
+        np.testing.assert_array_equal(alone.labels == 1, alone.probability(1) >= 0.5)
+        assert ((both.labels != index) | (chance >= 0.5)).all()
+        assert chance.min() >= 0
+        assert 0.9 < chance.max() <= 1
+        assert not chance[:5].any(), "the box holds all of its object's slices"
+
+
+def test_probabilities_are_the_sigmoid_of_the_logits(ball_case: Case) -> None:
+    """Of a model whose logits are known: three times the window's intensities, less one."""
+    case = replace(ball_case, clicks=())
+    model = Threshold()
+    chance = Predictor(model, "cpu", zoom_in=None).segment(case, probabilities=True).probability(1)
+    box = case.boxes[0]
+    view = frame(triple(box.lower), triple(box.upper), chance.shape, model.window)  # type: ignore[arg-type]
+    window = normalise(view.read(torch.from_numpy(case.volume)[None])) * 3 - 1
+    where, logits = view.write(window, chance.shape)  # type: ignore[arg-type]
+    slices = slice(box.lower[0] - where[0].start, box.upper[0] - where[0].start)
+    expected = np.zeros(chance.shape, np.float32)
+    expected[5:20, where[1], where[2]] = torch.sigmoid(logits[0, slices]).numpy()
+    np.testing.assert_allclose(chance, expected, atol=0.5 / 255 + 1e-5)
+
+
+@pytest.mark.parametrize("boxed", [True, False])
+def test_probabilities_honour_clicks(light: Predictor, ball_case: Case, boxed: bool) -> None:
+    clicks = Clicks(((12, 22, 25), (23, 47, 0), (12, 22, 26), (23, 47, 0)), (True, False, False, True))
+    case = replace(ball_case, boxes=ball_case.boxes if boxed else (), clicks=(clicks,))
+    chance = light.segment(case, probabilities=True).probability(1)
+    assert chance[12, 22, 25] >= 0.5
+    assert chance[12, 22, 26] < 0.5
+    assert chance[23, 47, 0] >= 0.5, "the latest click on it says so"
+
+
+def test_probabilities_are_kept_only_if_asked_for(light: Predictor, ball_case: Case) -> None:
+    with pytest.raises(ValueError, match=r"call segment\(\.\.\., probabilities=True\)"):
+        light.segment(ball_case).probability(1)
+    for index in (0, 2):
+        with pytest.raises(ValueError, match=r"there are 1\.\.1"):
+            light.segment(ball_case, probabilities=True).probability(index)
 
 
 def test_real_volumes_beat_the_ellipsoid(light: Predictor, shared_data: Path) -> None:

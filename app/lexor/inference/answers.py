@@ -11,8 +11,8 @@ from pathlib import Path
 from lexor._errors import shown
 from lexor.case import CaseError
 
-# The keys of an answer.
-ANSWER = ["segs"]
+# The keys that an answer may have, sorted.
+ANSWERS = (["segs"], ["probabilities", "segs"])
 
 
 def answer_of(source: Path, outputs: Path) -> Path:
@@ -37,7 +37,7 @@ def check_answers(sources: Sequence[Path], outputs: Path) -> None:
         if _identity(answer) in cases:
             raise CaseError(f"{answer}: the answers would replace the cases; give another folder for them")
         keys = _keys(answer)
-        if keys and keys != ANSWER:
+        if keys and keys not in ANSWERS:
             raise CaseError(
                 f"{answer}: holds {shown(keys)}, so it is no answer; give another folder for the answers"
             )
@@ -57,13 +57,13 @@ def check_place(answer: Path) -> None:
     Raises:
         CaseError: something else is, a damaged answer included: it could be anything.
     """
-    if os.path.lexists(answer) and _keys(answer) != ANSWER:
-        raise CaseError(f"{answer}: what is there is no answer ('segs' alone), and stays; move it away")
+    if os.path.lexists(answer) and _keys(answer) not in ANSWERS:
+        raise CaseError(f"{answer}: what is there is no answer ('segs', with or without 'probabilities'), and stays; move it away")
 
 
 def remove_answer(answer: Path) -> None:
     """Removes an answer, and nothing else that may be at its place."""
-    if _keys(answer) == ANSWER:
+    if _keys(answer) in ANSWERS:
         answer.unlink()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lexor.case import Case, CaseError, read_case, write_segmentation
@@ -112,6 +113,7 @@ def predict_files(
     prompt: PromptMode = "given",
     top: int = 1,
     strict: bool = False,
+    probabilities: bool = False,
 ) -> Iterator[Outcome]:
     """Segments files one after another, writing `outputs`/NAME.npz for each that can be answered.
 
@@ -122,6 +124,7 @@ def predict_files(
         outputs: folder for the answers, made if missing. A stale answer of a failed case is removed.
         predictor: answers them.
         prompt, top, strict: see `Predictor.segment`.
+        probabilities: the answers hold them as well, see `write_segmentation`.
 
     Raises:
         CaseError: see `check_answers`.
@@ -138,9 +141,13 @@ def predict_files(
             if source.exists() and not source.is_file():
                 raise CaseError(f"{source}: a pipe, a socket or a device; give a file")
             case = read_case(source)
-            prediction = predictor.segment(case, prompt, top, strict=strict)
+            prediction = predictor.segment(case, prompt, top, strict=strict, probabilities=probabilities)
+            classes = prediction.n_classes
+            maps = (
+                [partial(prediction.probability, i) for i in range(1, classes + 1)] if probabilities else None
+            )
             check_place(output)
-            write_segmentation(output, prediction.labels, len(prediction.targets))
+            write_segmentation(output, prediction.labels, classes, maps)
         except (CaseError, OSError) as problem:
             error = str(problem)
         except Exception as problem:

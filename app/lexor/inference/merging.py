@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from lexor._geometry import Voxel
 from lexor.inference.targets import Target
 from lexor.inference.views import Shape, Triple, View
 
 Slices = tuple[slice, slice, slice]
-
-# A target lies in another if so much of it does, and the other is so many times as large. DSC of labels of data/train
-# that share a case: US .838 -> .873, MR .793 -> .812, CT unchanged.
-NESTED_SHARE = 0.6
-NESTED_SIZE = 2.0
 
 
 @dataclass(frozen=True)
@@ -76,53 +73,81 @@ class Answer:
         self.logits[max(0, stop - first) :] = -torch.inf
 
 
-def merge(answers: Sequence[Answer], indices: Sequence[int], shape: Shape) -> np.ndarray:
-    """Labels (D, H, W): each voxel goes to the target surest of it, if any is surer than not.
+class Merger:
+    """The label volume that targets make together; their answers are added one by one, and none is kept.
 
-    But a target that lies in a larger one, as a lesion in its organ, has its voxels: the larger one is surest where
-    it is deepest. Ties go to the lower label, whatever the order of the answers.
+    A voxel that several masks hold goes to the one with the largest claim. All have as much to claim, and spread it
+    over their masks by the evidence of the logits, -log(1 - p). So a target keeps what it is surer of than of most of
+    its mask, however sure the network is of others; a lesion keeps its place in the organ, which spreads its claim
+    more thinly; and what only one mask holds is its own. Of the rules tried this was the best on 42 cases of
+    data/train with 429 labels: a DSC of .713, mean of the modalities over their sources. By the largest logit it is
+    .685; if a mask then has what it shares with one twice as large, .699; of each mask alone, .710.
+
+    Attributes:
+        labels: (D, H, W), uint8 or uint16, 0 background.
     """
-    ordered = sorted(zip(indices, answers, strict=True), key=lambda pair: pair[0])
-    labels = torch.zeros(shape, dtype=torch.int32)
-    best = torch.zeros(shape)
-    for index, answer in ordered:
-        surer = answer.logits > best[answer.where]
-        best[answer.where] = torch.where(surer, answer.logits, best[answer.where])
-        labels[answer.where] = torch.where(surer, index, labels[answer.where])
-    for inner, outer, index, larger in _nested(ordered):
-        here, there = inner.overlap(outer.where)
-        part = labels[inner.where][here]
-        mine = (inner.logits[here] > 0) & (outer.logits[there] > 0) & (part == larger)
-        part[mine] = index
-    return _compact(labels, indices)
+
+    def __init__(self, shape: Shape, classes: int, ranked: bool = False) -> None:
+        """
+        Args:
+            shape: of the volume.
+            classes: the highest label.
+            ranked: a lower label covers a higher one instead, and loses nothing to it.
+        """
+        self.labels = np.zeros(shape, np.uint8 if classes <= 255 else np.uint16)
+        self._claims = torch.zeros(shape)
+        self._ranked = ranked
+        self._surest: dict[int, Voxel] = {}
+
+    def add(self, index: int, answer: Answer) -> None:
+        """Adds the answer of a class. Classes come in ascending order: ties go to the first."""
+        inside = answer.logits > 0
+        if not inside.any():
+            return
+        if self._ranked:
+            claim = inside / index
+        else:
+            claim = functional.softplus(answer.logits).mul_(inside)
+            claim /= claim.sum()
+            self._keep_surest(index, answer)
+        others = self._claims[answer.where]
+        np.copyto(self.labels[answer.where], index, where=(claim > others).numpy())
+        torch.maximum(others, claim, out=others)
+
+    def restore_lost(self) -> list[int]:
+        """The classes that others left nothing of a mask; each now has the voxel that it is surest of.
+
+        If all voxels of its mask are such voxels of others, a class stays empty.
+        """
+        lost: set[int] = set()
+        while empty := self._surest.keys() & absent(self.labels, max(self._surest, default=0)):
+            for index in empty:
+                self.labels[self._surest[index]] = index
+            lost |= empty
+        return sorted(lost)
+
+    def _keep_surest(self, index: int, answer: Answer) -> None:
+        """Notes the voxel that a class is surest of, of those that no class before it noted."""
+        start = np.array([s.start for s in answer.where])
+        noted = np.array(list(self._surest.values()), np.int64).reshape(-1, 3) - start
+        noted = noted[((noted >= 0) & (noted < answer.logits.shape)).all(1)]
+        taken = tuple(torch.from_numpy(noted.T))
+        saved = answer.logits[taken]
+        answer.logits[taken] = -torch.inf
+        place = np.unravel_index(int(answer.logits.argmax()), answer.logits.shape)
+        if answer.logits[place] > 0:
+            z, y, x = (int(a + b) for a, b in zip(start, place, strict=True))
+            self._surest[index] = (z, y, x)
+        answer.logits[taken] = saved
 
 
-def stack(answers: Sequence[Answer], indices: Sequence[int], shape: Shape) -> np.ndarray:
-    """Labels (D, H, W) of targets that were ranked: a lower label covers a higher one, and loses nothing to it."""
-    labels = torch.zeros(shape, dtype=torch.int32)
-    for index, answer in sorted(zip(indices, answers, strict=True), key=lambda pair: -pair[0]):
-        labels[answer.where] = torch.where(answer.logits > 0, index, labels[answer.where])
-    return _compact(labels, indices)
-
-
-def _compact(labels: Tensor, indices: Sequence[int]) -> np.ndarray:
-    dtype = np.uint8 if max(indices, default=0) <= 255 else np.uint16
-    return labels.numpy().astype(dtype)
-
-
-def _nested(ordered: Sequence[tuple[int, Answer]]) -> Iterator[tuple[Answer, Answer, int, int]]:
-    """Pairs of an answer and a larger one that most of it lies in, with their labels; the largest first."""
-    sizes = np.array([int((answer.logits > 0).sum()) for _, answer in ordered])
-    bounds = np.array([[(s.start, s.stop) for s in answer.where] for _, answer in ordered]).reshape(-1, 3, 2)
-    for i in np.argsort(-sizes, kind="stable").tolist():
-        met = (bounds[:, :, 0] < bounds[i, :, 1]) & (bounds[i, :, 0] < bounds[:, :, 1])
-        larger_ones = met.all(1) & (sizes > NESTED_SIZE * sizes[i]) & (sizes[i] > 0)
-        for j in np.flatnonzero(larger_ones).tolist():
-            (index, inner), (larger, outer) = ordered[i], ordered[j]
-            here, there = inner.overlap(outer.where)
-            shared = int(((inner.logits[here] > 0) & (outer.logits[there] > 0)).sum())
-            if shared > NESTED_SHARE * sizes[i]:
-                yield inner, outer, index, larger
+def absent(labels: np.ndarray, classes: int) -> list[int]:
+    """Of the labels 1, 2, ... `classes` those without a voxel."""
+    # Slice by slice: counting converts to eight bytes a voxel.
+    present = np.zeros(classes + 1, bool)
+    for plane in labels:
+        present |= np.bincount(plane.ravel(), minlength=classes + 1)[: classes + 1] > 0
+    return [index for index in range(1, classes + 1) if not present[index]]
 
 
 def honour_clicks(labels: np.ndarray, targets: Sequence[Target]) -> None:

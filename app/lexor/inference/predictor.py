@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from lexor.case import Case, CaseError
+from lexor.case import Case
 from lexor.inference.automatic import finder
 from lexor.inference.clicking import search
 from lexor.inference.following import elongation, follow
 from lexor.inference.framing import frame, in_plane_ratio
 from lexor.inference.holding import hold
-from lexor.inference.merging import Answer, honour_clicks, merge, stack
+from lexor.inference.merging import Answer, Merger, absent, honour_clicks
+from lexor.inference.probability import ProbabilityMap
 from lexor.inference.runner import Look, Runner, choose_device, previous_logits
 from lexor.inference.settings import SETTINGS
-from lexor.inference.targets import PromptMode, Target, resolve_targets
-from lexor.inference.views import Shape, Triple, View
+from lexor.inference.targets import PromptMode, Target, check_mode, resolve_targets
+from lexor.inference.views import Shape, Triple, View, triple
 from lexor.inference.windows import blending_weight, sliding_views
 from lexor.models.factory import create_model
 from lexor.models.segmenter import Segmenter
 
-# Voxels that first looks may span together, and those of answers that are refined at a time: 4 and 8 bytes each.
-MOST_SEEN, MOST_REFINED = 1 << 32, 1 << 27
+# Voxels that the answers held at a time may have together, if they are several: some 20 bytes each.
+MOST_HELD = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,43 @@ class Prediction:
         targets: what each class was segmented from.
         warnings: one line each.
         seconds: wall-clock time spent.
+        maps: of each class, if they were asked for; see `probability`.
     """
 
     labels: np.ndarray
     targets: tuple[Target, ...]
     warnings: tuple[str, ...]
     seconds: float
+    maps: tuple[ProbabilityMap, ...] = ()
+
+    @property
+    def n_classes(self) -> int:
+        """The highest class; a last answer may have left some below it out."""
+        return max((target.index for target in self.targets), default=0)
+
+    def probability(self, index: int) -> Float[np.ndarray, "D H W"]:
+        """How likely each voxel is in a class: (D, H, W) float32, 0..1 in steps of 1/255.
+
+        It is the sigmoid of the class's own logits, before classes share out what several of them hold; 0 where the
+        class was not looked for. What was found by clicks alone has the mean probability of the masks that were
+        found, weighted by what they promise; what was followed along z that of the mean logits of its pieces; what
+        no click has corrected and was therefore kept, .98 inside and .02 outside. It is at least .5 at a voxel that
+        was clicked as foreground, less at one of the background.
+
+        Args:
+            index: the class, from 1.
+
+        Raises:
+            ValueError: there is no such class, or probabilities were not asked for.
+        """
+        if not 1 <= index <= self.n_classes:
+            raise ValueError(f"class {index}: there are 1..{self.n_classes}")
+        if not self.maps:
+            raise ValueError("probabilities were not kept; call segment(..., probabilities=True)")
+        for target, found in zip(self.targets, self.maps, strict=True):
+            if target.index == index:
+                return found.read(target.clicks)
+        return np.zeros(self.labels.shape, np.float32)
 
 
 class Predictor:
@@ -103,7 +136,13 @@ class Predictor:
         return self.segment(case, prompt).labels
 
     def segment(
-        self, case: Case, prompt: PromptMode = "given", top: int = 1, *, strict: bool = False
+        self,
+        case: Case,
+        prompt: PromptMode = "given",
+        top: int = 1,
+        *,
+        strict: bool = False,
+        probabilities: bool = False,
     ) -> Prediction:
         """Segments every class of a case.
 
@@ -112,24 +151,73 @@ class Predictor:
             prompt: "given" uses the case's boxes, clicks and previous labels, and automatic boxes only where
                 there are none; "auto" uses automatic boxes alone, "intensity" those of the paper's Algorithm 1.
             top: number of automatic targets.
-            strict: a class whose prompt could not be read is an error.
+            strict: see `resolve_targets`.
+            probabilities: they are kept, in a byte a class and voxel that was looked at.
 
         Raises:
-            ValueError: there is no such mode.
-            CaseError: its boxes span more voxels together than memory can be asked for; or, in strict mode, a
-                class's prompt could not be read.
+            ValueError: there is no such prompt.
+            CaseError: strict, and a class has no usable prompt.
         """
+        check_mode(prompt)
         began = time.perf_counter()
         volume = torch.from_numpy(np.ascontiguousarray(case.volume))[None]
-        shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
         find = finder(self.runner, case, self._prompt_device)
-        targets, warnings = resolve_targets(case, prompt, self._prompt_device, top, find)
-        unread = [str(target.index) for target in targets if target.stand_in]
-        if strict and unread:
-            raise CaseError(
-                f"{case.name}: prompts of class {', '.join(unread)} cannot be read; see the warnings"
-            )
-        ratio = in_plane_ratio(case.spacing)
+        targets, warnings = resolve_targets(case, prompt, self._prompt_device, top, find, strict)
+        # Automatic targets are ranked: the first is the same however many are asked for.
+        ranked = all(t.source == "automatic" for t in targets)
+        wanted = {target.index for target in targets}
+        merger = Merger(_shape(volume), max(wanted, default=0), ranked)
+        maps = []
+        for target, answer in self._answers(volume, targets, in_plane_ratio(case.spacing)):
+            merger.add(target.index, answer)
+            if probabilities:
+                maps.append(ProbabilityMap.of(answer))
+        lost = merger.restore_lost()
+        honour_clicks(merger.labels, targets)
+        warnings += [
+            f"{case.name}: class {index} has a voxel only: other classes have more to say of all that was found of "
+            "it; ask for it in a file of its own"
+            for index in lost
+        ]
+        warnings += [
+            f"{case.name}: class {index} is empty: nothing was found; click on it"
+            for index in absent(merger.labels, max(wanted, default=0))
+            if index in wanted
+        ]
+        seconds = time.perf_counter() - began
+        return Prediction(merger.labels, tuple(targets), tuple(warnings), seconds, tuple(maps))
+
+    def _answers(
+        self, volume: Tensor, targets: Sequence[Target], ratio: float
+    ) -> Iterator[tuple[Target, Answer]]:
+        """Each target's answer, in order; no more are held at a time than memory can be asked for."""
+        for group in self._groups(targets, _shape(volume), ratio):
+            answers = self._found(volume, group, ratio)
+            for target in group:
+                yield target, answers.pop(target.index)
+
+    def _groups(self, targets: Sequence[Target], shape: Shape, ratio: float) -> Iterator[list[Target]]:
+        """Neighbours that are answered together: looks at them share batches and encodings."""
+        group: list[Target] = []
+        held = 0
+        for target in targets:
+            spanned = self._spanned(target, shape, ratio)
+            if group and held + spanned > MOST_HELD:
+                yield group
+                group, held = [], 0
+            group.append(target)
+            held += spanned
+        if group:
+            yield group
+
+    def _spanned(self, target: Target, shape: Shape, ratio: float) -> int:
+        """At most so many voxels are looked at for a target."""
+        if self._is_long(target, ratio) or self._is_unsized(target):
+            return math.prod(shape)
+        return math.prod(s.stop - s.start for s in self._first_view(target, shape, ratio).footprint(shape))
+
+    def _found(self, volume: Tensor, targets: Sequence[Target], ratio: float) -> dict[int, Answer]:
+        """The answers of some targets, each looked for in the way that suits it."""
         long = [t for t in targets if self._is_long(t, ratio)]
         unsized = [t for t in targets if self._is_unsized(t)]
         answers = self._zoom_out(volume, [t for t in targets if t not in long and t not in unsized], ratio)
@@ -142,11 +230,7 @@ class Predictor:
                 answers[target.index] = hold(answers[target.index], target)
             if target.exact_z and target.box is not None:
                 answers[target.index].keep_slices(target.box.lower[0], target.box.upper[0])
-        # Automatic targets are ranked: the first is the same however many are asked for.
-        combine = stack if all(t.source == "automatic" for t in targets) else merge
-        labels = combine([answers[t.index] for t in targets], [t.index for t in targets], shape)
-        honour_clicks(labels, targets)
-        return Prediction(labels, tuple(targets), tuple(warnings), time.perf_counter() - began)
+        return answers
 
     def _is_long(self, target: Target, ratio: float) -> bool:
         """Whether a target is followed along z: a long box of the challenge, whose y and x hold on one slice."""
@@ -158,23 +242,17 @@ class Predictor:
         """Whether only clicks, and perhaps an answer to them, point at a target."""
         return self.runner.model.zoom_out == "object" and target.box is None and bool(target.clicks.points)
 
+    def _first_view(self, target: Target, shape: Shape, ratio: float) -> View:
+        """What the first look at a target sees: the whole volume, or its own surroundings."""
+        if self.runner.model.zoom_out == "volume":
+            return View((0.0, 0.0, 0.0), triple(shape), self.runner.window)
+        return frame(target.lower, target.upper, shape, self.runner.window, ratio)
+
     def _zoom_out(self, volume: Tensor, targets: Sequence[Target], ratio: float) -> dict[int, Answer]:
-        """The first look: every target in one window, the whole volume or its own surroundings."""
-        shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
-        whole = View((0.0, 0.0, 0.0), (float(shape[0]), float(shape[1]), float(shape[2])), self.runner.window)
-        looks = []
-        for target in targets:
-            if self.runner.model.zoom_out == "volume":
-                view = whole
-            else:
-                view = frame(target.lower, target.upper, shape, self.runner.window, ratio)
-            looks.append(Look(view, target, previous_logits(target, view)))
-        spanned = sum(math.prod(s.stop - s.start for s in look.view.footprint(shape)) for look in looks)
-        if spanned > MOST_SEEN:
-            raise CaseError(
-                f"boxes: {len(looks)} of them span {spanned:,} voxels together, at most {MOST_SEEN:,} are answered; "
-                "give fewer classes a file, or crop the volume"
-            )
+        """The first look: every target in one window."""
+        shape = _shape(volume)
+        views = [self._first_view(target, shape, ratio) for target in targets]
+        looks = [Look(v, t, previous_logits(t, v)) for v, t in zip(views, targets, strict=True)]
         answers = {}
         for look, logits in self.runner.logits(volume, looks):
             where, values = look.view.write(logits, shape)
@@ -184,27 +262,9 @@ class Predictor:
     def _zoom_in(
         self, volume: Tensor, targets: Sequence[Target], answers: dict[int, Answer], zoom: ZoomIn
     ) -> dict[int, Answer]:
-        """The second look: finer windows along the surface that the first look drew.
-
-        It is taken at all targets together, unless they are so large that memory would run short.
-        """
-        group: list[Target] = []
-        seen = 0
-        for target in targets:
-            size = answers[target.index].logits.numel()
-            if group and seen + size > MOST_REFINED:
-                answers = self._refined(volume, group, answers, zoom)
-                group, seen = [], 0
-            group.append(target)
-            seen += size
-        return self._refined(volume, group, answers, zoom)
-
-    def _refined(
-        self, volume: Tensor, targets: Sequence[Target], answers: dict[int, Answer], zoom: ZoomIn
-    ) -> dict[int, Answer]:
-        """The answers, those of the given targets after their second look."""
+        """The second look: finer windows along the surface that the first look drew."""
         answers = dict(answers)
-        shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
+        shape = _shape(volume)
         looks: list[Look] = []
         steps: dict[int, Triple] = {}
         gain = self.runner.model.zoom_gain if zoom.gain is None else zoom.gain
@@ -230,7 +290,7 @@ class Predictor:
             weights[index][here] += values[1][there]
         for index, total in weights.items():
             answer = answers[index]
-            fine = torch.where(total > 0, sums[index] / total.clamp(min=1e-6), answer.logits)
+            fine = torch.where(total > 0, sums[index].div_(total.clamp(min=1e-6)), answer.logits)
             answers[index] = replace(answer, logits=fine, step=steps[index])
         return answers
 
@@ -245,8 +305,15 @@ class Predictor:
                 min(answer.step[1], max(1.0, factor)),
                 min(answer.step[2], max(1.0, factor)),
             )
-            views = sliding_views(*region, step, self.runner.window, shape)
-            views = [view for view in views if answer.undecided(view, zoom.margin)]
+            all_views = sliding_views(*region, step, self.runner.window, shape)
+            undecided = (view for view in all_views if answer.undecided(view, zoom.margin))
+            # Of a large target there are thousands: one too many is enough to know.
+            views = list(islice(undecided, zoom.windows + 1))
             if len(views) <= zoom.windows or step == answer.step:
                 return views[: zoom.windows], step
             factor *= 1.2
+
+
+def _shape(volume: Tensor) -> Shape:
+    """Of a (1, D, H, W) volume."""
+    return volume.shape[1], volume.shape[2], volume.shape[3]

@@ -60,10 +60,14 @@ def resample(volume: Tensor, lower: Triple, upper: Triple, shape: Shape) -> Floa
     out = out.float()
     for axis in axes:
         low = starts[axis]
-        matrix = resampling_matrix(lower[axis] - low, upper[axis] - low, out.shape[axis + 1], shape[axis]).to(
-            out.device
-        )
-        out = torch.movedim(torch.tensordot(matrix, out, dims=([1], [axis + 1])), 0, axis + 1)
+        size = out.shape[axis + 1]
+        matrix = resampling_matrix(lower[axis] - low, upper[axis] - low, size, shape[axis]).to(out.device)
+        before, after = out.shape[: axis + 1], out.shape[axis + 2 :]
+        if axis == 2:
+            out = out @ matrix.T
+        else:
+            # Products of matrices as they lie in memory: tensordot would copy each result.
+            out = (matrix @ out.reshape(*before, size, -1)).reshape(*before, shape[axis], *after)
     return out.contiguous()
 
 
