@@ -239,9 +239,9 @@ def resolve_targets(
         known = claims if box is None and clicks.points else None
         targets.append(Target(index, box, clicks, previous, lower, upper, source, claims=known))
     if not targets and not missing:
-        lost = case.unreadable[:1]
-        _refuse_stand_ins(case, lost, strict)
-        return _ranked(automatic(top), bool(lost)), [_no_prompt(case, index, True) for index in lost]
+        _refuse_stand_ins(case, case.unreadable, strict)
+        ranked = _ranked(automatic(top), bool(case.unreadable))
+        return ranked, [_no_prompt(case, index, True) for index in case.unreadable]
     warnings = []
     if missing:
         lost = set(missing).intersection(case.unreadable)
