@@ -97,7 +97,7 @@ def test_the_truth_is_of_the_case_or_of_a_folder(tmp_path: Path, ball_case: Case
     np.savez(folder / "CT_ball.npz", gts=truth + 1)
     np.testing.assert_array_equal(truth_of(ball_case, path), truth)
     np.testing.assert_array_equal(truth_of(ball_case, path, folder), truth + 1)
-    for wrong, message in ((truth * 0, "no label"), (truth[1:], "has shape"), (truth - 3.0, "dtype")):
+    for wrong, message in ((truth * 0, "no label"), (truth[1:], "has shape"), (truth - 2.5, "holds -2.5")):
         np.savez(folder / "CT_ball.npz", gts=wrong)
         with pytest.raises(CaseError, match=rf"CT_ball\.npz: gts.*{message}"):
             truth_of(ball_case, path, folder)

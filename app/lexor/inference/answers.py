@@ -58,7 +58,9 @@ def check_place(answer: Path) -> None:
         CaseError: something else is, a damaged answer included: it could be anything.
     """
     if os.path.lexists(answer) and _keys(answer) not in ANSWERS:
-        raise CaseError(f"{answer}: what is there is no answer ('segs', with or without 'probabilities'), and stays; move it away")
+        raise CaseError(
+            f"{answer}: what is there is no answer ('segs', with or without 'probabilities'), and stays; move it away"
+        )
 
 
 def remove_answer(answer: Path) -> None:
@@ -82,6 +84,6 @@ def _keys(path: Path) -> list[str] | None:
         return None
     try:
         with zipfile.ZipFile(path) as file:
-            return [name.removesuffix(".npy") for name in file.namelist()]
+            return sorted(name.removesuffix(".npy") for name in file.namelist())
     except Exception:  # zipfile raises a dozen unrelated types on damaged files
         return None

@@ -252,9 +252,9 @@ def resolve_targets(
         known = claims if box is None and clicks.points else None
         targets.append(Target(index, box, clicks, previous, lower, upper, source, claims=known))
     if not targets and not missing:
-        first = case.unreadable[:1]
-        _refuse_stand_ins(case, first, strict)
-        return _ranked(automatic(top), bool(first)), [_no_prompt(case, index, True) for index in first]
+        _refuse_stand_ins(case, case.unreadable, strict)
+        ranked = _ranked(automatic(top), bool(case.unreadable))
+        return ranked, [_no_prompt(case, index, True) for index in case.unreadable]
     warnings = []
     if missing:
         lost = set(missing).intersection(case.unreadable)
