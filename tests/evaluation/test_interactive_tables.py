@@ -50,6 +50,8 @@ def test_means_over_cases_and_over_modalities() -> None:
     assert means["Final"]["macro"].nsd == pytest.approx((0.35 + 0.15) / 2)
     assert list(runs_means(BARE)) == ["1 click", "2 clicks", "AUC", "Final"]
     assert runs_means([]) == {}
+    one_click = [replace(found, click_runs=found.click_runs[:1]) for found in BOXED]
+    assert list(runs_means(one_click)) == ["box", "1 click", "Final"]
 
 
 def test_tables_of_runs() -> None:

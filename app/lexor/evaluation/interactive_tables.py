@@ -48,14 +48,16 @@ def runs_means(results: Sequence[CaseResult]) -> dict[str, dict[str, Scores]]:
         results: all with a box run, or all without.
 
     Returns:
-        By "box" (if there is one), "1 click", ..., "AUC", "Final".
+        By "box" (if there is one), "1 click", ..., "AUC" (of two click runs or more), "Final".
     """
     if not results:
         return {}
     takes: dict[str, Take] = {} if results[0].box_run is None else {"box": _box_scores}
     for index in range(len(results[0].click_runs)):
         takes[f"{index + 1} click{'s' if index else ''}"] = partial(_click_scores, index)
-    takes |= {"AUC": lambda result: result.auc, "Final": lambda result: result.final}
+    if len(results[0].click_runs) > 1:
+        takes["AUC"] = _areas
+    takes["Final"] = lambda result: result.final
     return {name: _means(results, take) for name, take in takes.items()}
 
 
@@ -150,6 +152,11 @@ def _box_scores(result: CaseResult) -> Scores:
 
 def _click_scores(index: int, result: CaseResult) -> Scores:
     return result.click_runs[index].scores
+
+
+def _areas(result: CaseResult) -> Scores:
+    assert result.auc is not None
+    return result.auc
 
 
 def _automatic(result: CaseResult) -> AutomaticRun:
