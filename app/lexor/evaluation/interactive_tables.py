@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,10 @@ from lexor.evaluation.scores import Scores
 from lexor.evaluation.tables import METRICS, Metric, markdown
 
 MACRO = "macro"
+# Bounds of the overlap that the model expects of an automatic mask, of the lines that tell whether to believe it.
+CONFIDENCES: Final = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+# A mask with a smaller DSC with every label has found something else.
+MISSED_DSC: Final = 0.1
 _AUTOMATIC: Final = {"auto": "one automatic box", "intensity": "Algorithm 1's box"}
 Take = Callable[[CaseResult], Scores]
 # A line of a table: its name, the cases it is about, and their values.
@@ -62,7 +67,8 @@ def runs_means(results: Sequence[CaseResult]) -> dict[str, dict[str, Scores]]:
 
 
 def automatic_tables(results: Sequence[CaseResult]) -> list[str]:
-    """Markdown: given and automatic boxes by modality, means over cases: DSC beside the paper's; the rest.
+    """Markdown: given and automatic boxes by modality, means over cases: DSC beside the paper's; the rest; and where
+    the model was asked, `reliability_table`.
 
     Args:
         results: of one mode of automatic boxes; at least one has such a run.
@@ -105,10 +111,36 @@ def automatic_tables(results: Sequence[CaseResult]) -> list[str]:
         for name, paper in (("manual", PAPER_MANUAL), ("automatic", PAPER_AUTOMATIC))
     ]
     counted = _counted(found)
-    return [
+    tables = [
         markdown(["DSC", *counted], [_line(found, line) for line in scores] + papers),
         markdown(["share of cases, overlap", *counted], [_line(found, line) for line in reached + overlaps]),
     ]
+    if any(_automatic(result).confidence is not None for result in found):
+        tables.append(reliability_table(found))
+    return tables
+
+
+def reliability_table(results: Sequence[CaseResult]) -> str:
+    """Markdown: what automatic masks are worth by the overlap that the model expected of them.
+
+    A line per bin of `CONFIDENCES` that occurs, bounds below included: number of cases, mean DSC with the
+    best-matching label, and the share that is under `MISSED_DSC`.
+
+    Args:
+        results: those without an expected overlap are left out.
+    """
+    found = [
+        (result.automatic.confidence, result.automatic.best_dsc)
+        for result in results
+        if result.automatic is not None and result.automatic.confidence is not None
+    ]
+    lines = []
+    for low, high in pairwise(CONFIDENCES):
+        dsc = [dsc for sure, dsc in found if low <= sure < high or sure == high == CONFIDENCES[-1]]
+        if dsc:
+            missed = np.mean([value < MISSED_DSC for value in dsc])
+            lines.append([f"{low:.1f} to {high:.1f}", str(len(dsc)), f"{np.mean(dsc):.3f}", f"{missed:.3f}"])
+    return markdown(["IoU expected", "cases", "DSC", f"DSC < {MISSED_DSC}"], lines)
 
 
 def _line(all_of: Sequence[CaseResult], line: Line) -> list[str]:
