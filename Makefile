@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 IMAGE ?= lexor:latest
 
-.PHONY: demo test lint image clean
+.PHONY: demo test record lint image clean
 
 $(BIN)/lexor: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +17,10 @@ demo: $(BIN)/lexor
 
 test: $(BIN)/lexor
 	$(BIN)/python -m pytest
+
+# Scores that a change was meant to move: says which moved, and keeps them as tests/regression/scores.json.
+record: $(BIN)/lexor
+	$(BIN)/python tests/regression/recorded.py
 
 lint: $(BIN)/lexor
 	$(BIN)/ruff check app tests
