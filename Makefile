@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 IMAGE ?= lexor:latest
 
-.PHONY: demo test fuzz lint image clean
+.PHONY: demo test fuzz record lint image clean
 
 $(BIN)/lexor: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,11 @@ test: $(BIN)/lexor
 
 fuzz: $(BIN)/lexor
 	LEXOR_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/fuzz
+
+
+# Scores that a change was meant to move: says which moved, and keeps them as tests/regression/scores.json.
+record: $(BIN)/lexor
+	$(BIN)/python tests/regression/recorded.py
 
 lint: $(BIN)/lexor
 	$(BIN)/ruff check app tests

@@ -7,6 +7,7 @@ import pytest
 from lexor.case import Box, Case, CaseError, write_case
 from lexor.evaluation.cases import (
     choose_cases,
+    classes_of,
     given_cases,
     loosen,
     loosened_cases,
@@ -90,10 +91,12 @@ def test_what_cannot_be_read_is_yielded_and_stops_nothing(tmp_path: Path, ball_c
 
 def test_the_truth_is_of_the_case_or_of_a_folder(tmp_path: Path, ball_case: Case) -> None:
     truth = np.zeros(ball_case.volume.shape, np.uint8)
-    truth[3, 4, 5] = 2
+    truth[3, 4, 5] = 1
     path, folder = tmp_path / "CT_ball.npz", tmp_path / "gts"
     folder.mkdir()
     write_case(path, ball_case, truth)
+    np.savez(folder / "CT_ball.npz", gts=truth * 7)
+    np.testing.assert_array_equal(truth_of(ball_case, path, folder), truth)
     np.savez(folder / "CT_ball.npz", gts=truth + 1)
     np.testing.assert_array_equal(truth_of(ball_case, path), truth)
     np.testing.assert_array_equal(truth_of(ball_case, path, folder), truth + 1)
@@ -101,6 +104,39 @@ def test_the_truth_is_of_the_case_or_of_a_folder(tmp_path: Path, ball_case: Case
         np.savez(folder / "CT_ball.npz", gts=wrong)
         with pytest.raises(CaseError, match=rf"CT_ball\.npz: gts.*{message}"):
             truth_of(ball_case, path, folder)
+
+
+def test_more_labels_than_there_can_be_classes_are_refused(tmp_path: Path, ball_case: Case) -> None:
+    """An image that was taken for labels."""
+    volume = np.zeros((1, 300, 300), np.uint8)
+    np.savez(tmp_path / "CT_ball.npz", gts=np.arange(volume.size).reshape(volume.shape) * 1000)
+    with pytest.raises(
+        CaseError, match=r"CT_ball\.npz: gts has 89,999 labels; give at most 65,535, one an object"
+    ):
+        truth_of(replace(ball_case, volume=volume), tmp_path / "CT_ball.npz")
+
+
+@pytest.mark.parametrize(
+    ("labels", "n_boxes", "classes"),
+    [
+        ([1, 2, 3], 3, [1, 2, 3]),
+        ([1, 2, 3], 0, [1, 2, 3]),
+        ([1, 2, 3], 2, [1, 2, 3]),
+        ([1, 5], 2, [1, 2]),
+        ([1, 40_000_000], 0, [1, 2]),
+        ([2, 3], 2, [1, 2]),
+        ([3, 7, 2**62], 1, [1, 2, 3]),
+        # Every label has its box; the object of another one is not in the truth.
+        ([1, 3], 3, [1, 3]),
+        ([5], 5, [5]),
+    ],
+)
+def test_the_smallest_label_is_class_1_unless_each_is_the_number_of_a_box(
+    labels: list[int], n_boxes: int, classes: list[int]
+) -> None:
+    truth = np.array([0, *labels, 0, labels[0]], np.int64).reshape(1, 1, -1)
+    found = classes_of(truth, n_boxes)
+    assert found.ravel().tolist() == [0, *classes, 0, classes[0]]
 
 
 def test_a_case_without_spacing_is_named(ball_case: Case) -> None:

@@ -4,7 +4,13 @@ import pytest
 
 from lexor.evaluation.automatic import AutomaticRun
 from lexor.evaluation.boxes import METHODS, Row
-from lexor.evaluation.interactive_tables import automatic_tables, interactive_scores, runs_means, runs_tables
+from lexor.evaluation.interactive_tables import (
+    automatic_tables,
+    interactive_scores,
+    reliability_table,
+    runs_means,
+    runs_tables,
+)
 from lexor.evaluation.protocol import Run
 from lexor.evaluation.results import CaseResult
 from lexor.evaluation.scores import Scores
@@ -50,6 +56,8 @@ def test_means_over_cases_and_over_modalities() -> None:
     assert means["Final"]["macro"].nsd == pytest.approx((0.35 + 0.15) / 2)
     assert list(runs_means(BARE)) == ["1 click", "2 clicks", "AUC", "Final"]
     assert runs_means([]) == {}
+    one_click = [replace(found, click_runs=found.click_runs[:1]) for found in BOXED]
+    assert list(runs_means(one_click)) == ["box", "1 click", "Final"]
 
 
 def test_tables_of_runs() -> None:
@@ -101,7 +109,8 @@ def test_what_is_reached_and_how_boxes_overlap() -> None:
 
     runs = [run(0.6, 0.7, 0.5, 0.9), run(0.2, 0.8, 0.25, 0.7), run(0.5, 0.5, 0.125, None)]
     results = [replace(result, automatic=one) for result, one in zip(BOXED, runs, strict=True)]
-    scores, others = automatic_tables(results)
+    scores, others, reliability = automatic_tables(results)
+    assert reliability == reliability_table(results)
     assert "| best of the first 5 | 0.750 | 0.500 | 0.625 |" in scores
     assert others.splitlines() == [
         "| share of cases, overlap | CT (2 cases) | US (1 case) | macro (3 cases) |",
@@ -117,6 +126,28 @@ def test_what_is_reached_and_how_boxes_overlap() -> None:
         for result, one in zip(BOXED, runs, strict=True)
     ]
     assert "| Algorithm 1's box, best-matching label | 0.400 | 0.500 | 0.450 |" in automatic_tables(paper)[0]
+
+
+def test_what_the_models_confidence_is_worth() -> None:
+    pairs = [
+        (0.2, 0.05),
+        (0.7, 0.09),
+        (0.75, 0.1),
+        (0.79, 0.9),
+        (0.8, 0.5),
+        (1.0, 0.95),
+        (0.9, 0.85),
+        (None, 0.0),
+    ]
+    runs = [AutomaticRun(Scores(0, 0), dsc, 1, 1.0, confidence=sure) for sure, dsc in pairs]
+    assert reliability_table([replace(BARE[0], automatic=run) for run in runs]).splitlines() == [
+        "| IoU expected | cases | DSC | DSC < 0.1 |",
+        "|---|---|---|---|",
+        "| 0.0 to 0.5 | 1 | 0.050 | 1.000 |",
+        "| 0.7 to 0.8 | 3 | 0.363 | 0.333 |",
+        "| 0.8 to 0.9 | 1 | 0.500 | 0.000 |",
+        "| 0.9 to 1.0 | 2 | 0.900 | 0.000 |",
+    ]
 
 
 def test_scores_for_a_card() -> None:

@@ -115,13 +115,22 @@ def test_labels_that_the_truth_lacks_get_no_clicks() -> None:
     assert [len(clicks.points) for clicks in witness.asked[1].clicks] == [0, 0, 1]
 
 
-def test_clicks_alone_want_labels_without_a_gap() -> None:
+@pytest.mark.parametrize("start", ["box", "no box"])
+def test_labels_with_gaps_are_classes_by_their_order(start: str) -> None:
+    case = golden_case() if start == "box" else replace(golden_case(), boxes=())
+    gaps = np.array([0, 3, 1000, 40_000_000])[golden_truth()]
+    runs = [run for run, _ in runs_of(case, gaps, Balls())]
+    assert [run.scores.dsc for run in runs] == pytest.approx(GOLDEN[start][0], abs=1e-12)
+    assert set(runs[-1].clicks) == {1, 2, 3}
+
+
+def test_withheld_boxes_leave_no_class_without_its_object() -> None:
     truth = golden_truth()
     truth[truth == 1] = 0
-    with pytest.raises(
-        CaseError, match=r"CT_golden_1: gts has labels 2, 3; number them 1, 2, \.\.\. without a gap"
-    ):
-        next(runs_of(replace(golden_case(), boxes=()), truth, Balls()))
+    witness = Witness()
+    list(runs_of(replace(golden_case(), boxes=()), truth, witness, 1))
+    clicked = [clicks.points[0] for clicks in witness.asked[0].clicks]
+    assert [truth[point] for point in clicked] == [2, 3]
 
 
 def test_a_case_without_spacing_is_named() -> None:

@@ -43,7 +43,8 @@ def test_areas_last_run_and_seconds() -> None:
     assert RESULT.seconds == 6.5
     assert BARE.seconds == 5
     box_only = replace(RESULT, click_runs=())
-    assert box_only.auc == Scores(0, 0)
+    assert box_only.auc is None
+    assert replace(RESULT, click_runs=RESULT.click_runs[:1]).auc is None
     assert box_only.final == Scores(0.5, 0.25)
     assert replace(BARE, click_runs=()).final == Scores(0, 0)
 
@@ -98,6 +99,14 @@ def test_without_a_path_nothing_is_kept() -> None:
     record = Record(None, SETTINGS)
     record.add(BARE)
     assert record.finished == {"MR_b_2": BARE}
+
+
+def test_an_area_that_there_is_not_is_empty_in_the_csv(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    write_challenge_csv(path, [replace(RESULT, click_runs=RESULT.click_runs[:1])], 1)
+    with path.open(newline="") as file:
+        (only,) = csv.DictReader(file)
+    assert [only[key] for key in ("DSC_AUC", "NSD_AUC", "DSC_Final", "DSC_2")] == ["", "", "0.6", "0.6"]
 
 
 def test_the_csv_has_the_columns_of_the_organisers(tmp_path: Path) -> None:

@@ -118,6 +118,22 @@ def test_truth_kept_apart_and_boxes_as_given(tmp_path: Path) -> None:
     assert loose.final.dsc < given.final.dsc - 0.05
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_labels_with_gaps_score_as_those_without(paths: list[Path], tmp_path: Path, apart: bool) -> None:
+    truths = tmp_path / "gts"
+    truths.mkdir()
+    whole = [Settings(clicks=1), Settings(clicks=1, boxes=False), Settings(clicks=0, prompt="auto", top=4)]
+    wanted = [next(evaluate_cases(paths[:1], Counting(), settings, Record(None, {}))) for settings in whole]
+    gaps = np.array([0, 4, 1000, 40_000_000])[golden_truth()]
+    with np.load(paths[0], allow_pickle=True) as file:
+        np.savez((truths / paths[0].name) if apart else paths[0], **{**file, "gts": gaps})
+    for settings, result in zip(whole, wanted, strict=True):
+        found = evaluate_cases(
+            paths[:1], Counting(), settings, Record(None, {}), None, truths if apart else None
+        )
+        assert list(found) == [result]
+
+
 def test_an_automatic_box_is_compared_with_the_given_ones(paths: list[Path]) -> None:
     predictor = Counting()
     settings = Settings(clicks=0, prompt="auto")

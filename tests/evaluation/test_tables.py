@@ -9,9 +9,11 @@ from lexor.evaluation.tables import (
     by_source,
     by_stratum,
     group_table,
+    mean_over_sources,
     modality_means,
     modality_table,
     scores_of,
+    source_table,
     tables_of,
     write_rows,
 )
@@ -75,14 +77,31 @@ def test_tables_by_stratum_and_source() -> None:
     heads = [
         [table.split(" ")[1] for table in tables_of(ROWS, by)] for by in ("modality", "stratum", "source")
     ]
-    assert heads == [["DSC", "NSD"], ["stratum"], ["source"]]
-    assert [table.split(" ")[1] for table in tables_of(ROWS)] == ["DSC", "NSD", "stratum", "source"]
+    assert heads == [["DSC", "NSD"], ["stratum"], ["source", "mean"]]
+    assert [table.split(" ")[1] for table in tables_of(ROWS)] == ["DSC", "NSD", "stratum", "source", "mean"]
+
+
+def test_every_source_of_a_modality_counts_alike() -> None:
+    """CT_a has .7 of two labels, CT_c 1.0 of one, MR_b .4."""
+    assert modality_means(ROWS, mean=mean_over_sources)["Lexor"] == pytest.approx(
+        {"CT": 0.85, "MR": 0.4, "macro": 0.625}
+    )
+    assert source_table(ROWS).splitlines() == [
+        "| mean over sources | sources | DSC inscribed ellipsoid | DSC Lexor | NSD inscribed ellipsoid | NSD Lexor |",
+        "|---|---|---|---|---|---|",
+        "| CT | 2 | 0.200 | 0.850 | 0.500 | 0.425 |",
+        "| MR | 1 | 0.200 | 0.400 | 0.500 | 0.200 |",
+        "| macro | 3 | 0.200 | 0.625 | 0.500 | 0.312 |",
+    ]
+    found = scores_of(ROWS)["mean over sources"]
+    assert found["DSC"]["Lexor"] == {"CT": 0.85, "MR": 0.4, "macro": 0.625}
+    assert found["NSD"]["inscribed ellipsoid"] == {"CT": 0.5, "MR": 0.5, "macro": 0.5}
 
 
 def test_scores_for_a_card() -> None:
     scores = scores_of(ROWS)
     assert json.loads(json.dumps(scores)) == scores
-    assert set(scores) == {"labels", "DSC", "NSD", "strata", "sources"}
+    assert set(scores) == {"labels", "DSC", "NSD", "strata", "sources", "mean over sources"}
     assert scores["labels"] == {"CT": 3, "MR": 1, "macro": 4}
     assert scores["DSC"]["Lexor"] == {"CT": 0.8, "MR": 0.4, "macro": 0.6}
     assert scores["NSD"]["Otsu in the box"] == {"CT": 0.6, "MR": 0.6, "macro": 0.6}

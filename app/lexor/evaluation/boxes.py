@@ -35,6 +35,7 @@ class Row:
 
     Attributes:
         source: where the case is from, see `source_of`.
+        label: as class of the answer, see `classes_of`.
         scores: DSC by method.
         nsd: NSD at 2 mm by method.
         strata: what kind of object it is, see `strata_of`.

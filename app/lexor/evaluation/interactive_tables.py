@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,10 @@ from lexor.evaluation.scores import Scores
 from lexor.evaluation.tables import METRICS, Metric, markdown
 
 MACRO = "macro"
+# Bounds of the overlap that the model expects of an automatic mask, of the lines that tell whether to believe it.
+CONFIDENCES: Final = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+# A mask with a smaller DSC with every label has found something else.
+MISSED_DSC: Final = 0.1
 _AUTOMATIC: Final = {"auto": "one automatic box", "intensity": "Algorithm 1's box"}
 Take = Callable[[CaseResult], Scores]
 # A line of a table: its name, the cases it is about, and their values.
@@ -48,19 +53,22 @@ def runs_means(results: Sequence[CaseResult]) -> dict[str, dict[str, Scores]]:
         results: all with a box run, or all without.
 
     Returns:
-        By "box" (if there is one), "1 click", ..., "AUC", "Final".
+        By "box" (if there is one), "1 click", ..., "AUC" (of two click runs or more), "Final".
     """
     if not results:
         return {}
     takes: dict[str, Take] = {} if results[0].box_run is None else {"box": _box_scores}
     for index in range(len(results[0].click_runs)):
         takes[f"{index + 1} click{'s' if index else ''}"] = partial(_click_scores, index)
-    takes |= {"AUC": lambda result: result.auc, "Final": lambda result: result.final}
+    if len(results[0].click_runs) > 1:
+        takes["AUC"] = _areas
+    takes["Final"] = lambda result: result.final
     return {name: _means(results, take) for name, take in takes.items()}
 
 
 def automatic_tables(results: Sequence[CaseResult]) -> list[str]:
-    """Markdown: given and automatic boxes by modality, means over cases: DSC beside the paper's; the rest.
+    """Markdown: given and automatic boxes by modality, means over cases: DSC beside the paper's; the rest; and where
+    the model was asked, `reliability_table`.
 
     Args:
         results: of one mode of automatic boxes; at least one has such a run.
@@ -103,10 +111,36 @@ def automatic_tables(results: Sequence[CaseResult]) -> list[str]:
         for name, paper in (("manual", PAPER_MANUAL), ("automatic", PAPER_AUTOMATIC))
     ]
     counted = _counted(found)
-    return [
+    tables = [
         markdown(["DSC", *counted], [_line(found, line) for line in scores] + papers),
         markdown(["share of cases, overlap", *counted], [_line(found, line) for line in reached + overlaps]),
     ]
+    if any(_automatic(result).confidence is not None for result in found):
+        tables.append(reliability_table(found))
+    return tables
+
+
+def reliability_table(results: Sequence[CaseResult]) -> str:
+    """Markdown: what automatic masks are worth by the overlap that the model expected of them.
+
+    A line per bin of `CONFIDENCES` that occurs, bounds below included: number of cases, mean DSC with the
+    best-matching label, and the share that is under `MISSED_DSC`.
+
+    Args:
+        results: those without an expected overlap are left out.
+    """
+    found = [
+        (result.automatic.confidence, result.automatic.best_dsc)
+        for result in results
+        if result.automatic is not None and result.automatic.confidence is not None
+    ]
+    lines = []
+    for low, high in pairwise(CONFIDENCES):
+        dsc = [dsc for sure, dsc in found if low <= sure < high or sure == high == CONFIDENCES[-1]]
+        if dsc:
+            missed = np.mean([value < MISSED_DSC for value in dsc])
+            lines.append([f"{low:.1f} to {high:.1f}", str(len(dsc)), f"{np.mean(dsc):.3f}", f"{missed:.3f}"])
+    return markdown(["IoU expected", "cases", "DSC", f"DSC < {MISSED_DSC}"], lines)
 
 
 def _line(all_of: Sequence[CaseResult], line: Line) -> list[str]:
@@ -150,6 +184,11 @@ def _box_scores(result: CaseResult) -> Scores:
 
 def _click_scores(index: int, result: CaseResult) -> Scores:
     return result.click_runs[index].scores
+
+
+def _areas(result: CaseResult) -> Scores:
+    assert result.auc is not None
+    return result.auc
 
 
 def _automatic(result: CaseResult) -> AutomaticRun:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Integer
 
-from lexor.case import Case, CaseError, Clicks
+from lexor.case import Case, Clicks
 from lexor.evaluation.boxes import Answering
-from lexor.evaluation.cases import spacing_of
+from lexor.evaluation.cases import classes_of, spacing_of
 from lexor.evaluation.clicks import Click, next_clicks
 from lexor.evaluation.scores import Scores, score_case
 
@@ -29,7 +29,7 @@ class Run:
     Attributes:
         scores: of its answer.
         seconds: that the prediction took.
-        clicks: what was clicked before it, by label; None where the label was perfect. Empty in the box run.
+        clicks: what was clicked before it, by class; None where the class was perfect. Empty in the box run.
     """
 
     scores: Scores
@@ -47,7 +47,7 @@ def runs_of(
 
     Args:
         case: as the evaluator's file.
-        truth: its labels.
+        truth: its labels; class i of the prompts and answers is what `classes_of` says.
         predictor: is asked once a run.
         clicks: rounds, each with one click a label.
 
@@ -56,17 +56,13 @@ def runs_of(
         ImportError: the extra `evaluate` is not installed.
     """
     spacing = spacing_of(case)
+    truth = classes_of(truth, len(case.boxes))
     labels = np.zeros(truth.shape, np.uint8)
     if case.boxes:
         prediction = predictor.segment(case)
         labels = prediction.labels
         yield Run(score_case(labels, truth, spacing), prediction.seconds), labels
     entries = max(len(case.boxes), int(truth.max()))
-    if not case.boxes and len(present := np.unique(truth[truth > 0])) < entries:
-        raise CaseError(
-            f"{case.name}: gts has labels {', '.join(map(str, present[:9]))}; number them 1, 2, ... without a gap, "
-            "as the challenge's files are: clicks tell of a class by its place alone"
-        )
     given = (Clicks(),) * entries
     for _ in range(clicks):
         new = next_clicks(labels, truth)

@@ -46,8 +46,10 @@ class CaseResult:
     rows: tuple[Row, ...] = ()
 
     @property
-    def auc(self) -> Scores:
-        """Areas under the click runs, 0..number of clicks less one."""
+    def auc(self) -> Scores | None:
+        """Areas under the click runs, 0..number of clicks less one; None where a single one, or none, has no area."""
+        if len(self.click_runs) < 2:
+            return None
         return Scores(
             area_under_runs([run.scores.dsc for run in self.click_runs]),
             area_under_runs([run.scores.nsd for run in self.click_runs]),
@@ -163,7 +165,7 @@ def result_from_dict(value: Mapping[str, Any]) -> CaseResult:
 def write_challenge_csv(path: Path, results: Iterable[CaseResult], clicks: int) -> None:
     """A CSV with one row per case in the columns of the organisers' own; the file appears complete or not at all.
 
-    A box run that did not take place has zeros, as theirs has.
+    A box run that did not take place has zeros, as theirs has; the areas are empty where there are none.
     """
     runs = range(1, clicks + 2)
     heads = ["CaseName", "TotalRunningTime", *(f"RunningTime_{i}" for i in runs)]
@@ -177,12 +179,13 @@ def write_challenge_csv(path: Path, results: Iterable[CaseResult], clicks: int) 
         for result in results:
             nothing = Run(Scores(0.0, 0.0), 0.0)
             found = (result.box_run or nothing, *result.click_runs)
+            areas = ("", "") if result.auc is None else (result.auc.dsc, result.auc.nsd)
             writer.writerow(
                 [
                     f"{result.case}.npz",
                     result.seconds,
                     *(run.seconds for run in found),
-                    *(result.auc.dsc, result.auc.nsd, result.final.dsc, result.final.nsd),
+                    *(*areas, result.final.dsc, result.final.nsd),
                     *(run.scores.dsc for run in found),
                     *(run.scores.nsd for run in found),
                     *(result.n_labels, result.n_labels * SECONDS_PER_CLASS),

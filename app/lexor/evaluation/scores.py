@@ -39,14 +39,14 @@ def score_case(
     Args:
         spacing: millimetres in the file's order, which the organisers apply to the array's axes as it is.
     """
-    masks = [(labels == label, truth == label) for label in labels_in(truth)]
-    dsc = float(np.mean([dice(ours, wanted) for ours, wanted in masks]))
+    found = labels_in(truth)
+    dsc = float(np.mean([dice(labels == label, truth == label) for label in found]))
     if dsc <= NSD_NEEDS_DSC:
         return Scores(dsc, 0.0)
-    nsd = np.mean([surface_dice(ours, wanted, spacing, TOLERANCE_MM) for ours, wanted in masks])
+    nsd = np.mean([surface_dice(labels == label, truth == label, spacing, TOLERANCE_MM) for label in found])
     return Scores(dsc, float(nsd))
 
 
 def area_under_runs(values: Sequence[float]) -> float:
-    """Trapezoids over the click runs one apart: at most 4 for five of them, 0 for fewer than two."""
-    return float(np.trapezoid(values)) if len(values) > 1 else 0.0
+    """Trapezoids over the click runs one apart, two of them or more: at most 4 for five of them."""
+    return float(np.trapezoid(values))

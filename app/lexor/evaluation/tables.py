@@ -15,6 +15,7 @@ from lexor.evaluation.strata import STRATA
 Metric = Literal["DSC", "NSD"]
 Grouping = Literal["modality", "stratum", "source", "all"]
 METRICS: Final[tuple[Metric, ...]] = ("DSC", "NSD")
+Mean = Callable[[Sequence[Row], Metric], dict[str, float]]
 # The best of the answers that need no model; the small tables show it alone beside the model.
 REFERENCE: Final = "inscribed ellipsoid"
 
@@ -25,9 +26,21 @@ def mean_scores(rows: Sequence[Row], metric: Metric = "DSC") -> dict[str, float]
     return {method: float(np.mean([scores[method] for scores in found])) for method in METHODS}
 
 
-def modality_means(rows: Sequence[Row], metric: Metric = "DSC") -> dict[str, dict[str, float]]:
-    """Mean over labels by method and modality, with "macro", the mean over modalities."""
-    means = {name: mean_scores(group, metric) for name, group in by_modality(rows).items()}
+def mean_over_sources(rows: Sequence[Row], metric: Metric = "DSC") -> dict[str, float]:
+    """Mean over sources of their means over labels, by method: no source with many labels decides."""
+    means = [mean_scores(group, metric) for group in by_source(rows).values()]
+    return {method: float(np.mean([scores[method] for scores in means])) for method in METHODS}
+
+
+def modality_means(
+    rows: Sequence[Row], metric: Metric = "DSC", mean: Mean = mean_scores
+) -> dict[str, dict[str, float]]:
+    """Means by method and modality, with "macro", the mean over modalities.
+
+    Args:
+        mean: over the rows of a modality, `mean_scores` or `mean_over_sources`.
+    """
+    means = {name: mean(group, metric) for name, group in by_modality(rows).items()}
     table = {method: {name: means[name][method] for name in means} for method in METHODS}
     for scores in table.values():
         scores["macro"] = float(np.mean(list(scores.values())))
@@ -60,14 +73,17 @@ def modality_table(rows: Sequence[Row], metric: Metric = "DSC") -> str:
 
 def group_table(title: str, groups: dict[str, list[Row]]) -> str:
     """Markdown: number of labels, and both metrics of the ellipsoid and of the model, a line per group."""
-    methods = (REFERENCE, MODEL)
-    heads = [f"{metric} {method}" for metric in METRICS for method in methods]
-    lines = []
-    for name, rows in groups.items():
-        means = [mean_scores(rows, metric) for metric in METRICS]
-        cells = [f"{scores[method]:.3f}" for scores in means for method in methods]
-        lines.append([name, str(len(rows)), *cells])
-    return markdown([title, "n", *heads], lines)
+    means = {name: [mean_scores(rows, metric) for metric in METRICS] for name, rows in groups.items()}
+    return _beside_reference([title, "n"], {name: len(rows) for name, rows in groups.items()}, means)
+
+
+def source_table(rows: Sequence[Row]) -> str:
+    """Markdown: number of sources, and as in `group_table` the means over them, a line per modality and "macro"."""
+    counts = {name: len(by_source(group)) for name, group in by_modality(rows).items()}
+    counts["macro"] = len(by_source(rows))
+    found = [modality_means(rows, metric, mean_over_sources) for metric in METRICS]
+    means = {name: [{m: table[m][name] for m in METHODS} for table in found] for name in counts}
+    return _beside_reference(["mean over sources", "sources"], counts, means)
 
 
 def tables_of(rows: Sequence[Row], by: Grouping = "all") -> list[str]:
@@ -78,7 +94,7 @@ def tables_of(rows: Sequence[Row], by: Grouping = "all") -> list[str]:
     if by in ("stratum", "all"):
         tables.append(group_table("stratum", by_stratum(rows)))
     if by in ("source", "all"):
-        tables.append(group_table("source", by_source(rows)))
+        tables += [group_table("source", by_source(rows)), source_table(rows)]
     return tables
 
 
@@ -88,7 +104,8 @@ def scores_of(rows: Sequence[Row]) -> dict[str, Any]:
     Returns:
         "labels": number of labels by modality and, as "macro", of all. "DSC" and "NSD": by method the means
         of `modality_means`. "strata" and "sources": by name "labels", and by metric and method the mean over
-        its labels.
+        its labels. "mean over sources": by metric and method the means of `modality_means` over
+        sources.
     """
 
     def rounded(scores: dict[str, float]) -> dict[str, float]:
@@ -100,13 +117,19 @@ def scores_of(rows: Sequence[Row]) -> dict[str, Any]:
             for name, group in found.items()
         }
 
-    scores: dict[str, Any] = {
-        "labels": {name: len(group) for name, group in by_modality(rows).items()} | {"macro": len(rows)}
+    def by_metric(mean: Mean) -> dict[str, Any]:
+        return {
+            metric: {m: rounded(means) for m, means in modality_means(rows, metric, mean).items()}
+            for metric in METRICS
+        }
+
+    return {
+        "labels": {name: len(group) for name, group in by_modality(rows).items()} | {"macro": len(rows)},
+        **by_metric(mean_scores),
+        "strata": groups(by_stratum(rows)),
+        "sources": groups(by_source(rows)),
+        "mean over sources": by_metric(mean_over_sources),
     }
-    for metric in METRICS:
-        means = modality_means(rows, metric)
-        scores[metric] = {method: rounded(means[method]) for method in METHODS}
-    return scores | {"strata": groups(by_stratum(rows)), "sources": groups(by_source(rows))}
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -119,6 +142,19 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
             scores = [f"{found[method]:.6f}" for found in (row.scores, row.nsd) for method in METHODS]
             facts = [row.case, row.modality, row.source, row.label, row.voxels, "; ".join(row.strata)]
             writer.writerow([*facts, *scores])
+
+
+def _beside_reference(
+    head: Sequence[str], counts: dict[str, int], means: dict[str, list[dict[str, float]]]
+) -> str:
+    """Markdown: a line per name with its count, and the means of the ellipsoid and the model by metric."""
+    methods = (REFERENCE, MODEL)
+    heads = [f"{metric} {method}" for metric in METRICS for method in methods]
+    lines = [
+        [name, str(counts[name]), *(f"{scores[method]:.3f}" for scores in found for method in methods)]
+        for name, found in means.items()
+    ]
+    return markdown([*head, *heads], lines)
 
 
 def _grouped(rows: Sequence[Row], names: Callable[[Row], tuple[str, ...]]) -> dict[str, list[Row]]:
