@@ -2,40 +2,74 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 IMAGE ?= lexor:latest
 
-.PHONY: demo test fuzz record lint image clean
+.PHONY: demo test quick fuzz record lint image image-check lock clean
 
-$(BIN)/lexor: pyproject.toml
+# What prediction needs, as locked. Of torch whatever build the machine offers: PyPI's, for CUDA 13, is several GB;
+# where PIP_FIND_LINKS names a build for the CPU, pip prefers that.
+$(VENV)/predicts: requirements/torch.txt requirements/cpu.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(PIP) install --quiet --no-deps --require-hashes --requirement requirements/cpu.txt
+	$(PIP) install --quiet --requirement requirements/torch.txt
+	$(PIP) install --quiet --no-deps --editable .
 	touch $@
 
-demo: $(BIN)/lexor
+# What evaluation, training and the tests want beside it.
+$(VENV)/tests: $(VENV)/predicts requirements/test.txt
+	$(PIP) install --quiet --no-deps --require-hashes --requirement requirements/test.txt
+	touch $@
+
+demo: $(VENV)/predicts
 	$(BIN)/lexor demo
 
-test: $(BIN)/lexor
-	$(BIN)/python -m pytest
+test: $(VENV)/tests
+	$(BIN)/python -m pytest --durations=10
 
-fuzz: $(BIN)/lexor
+fuzz: $(VENV)/tests
 	LEXOR_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/fuzz
 
-
 # Scores that a change was meant to move: says which moved, and keeps them as tests/regression/scores.json.
-record: $(BIN)/lexor
+record: $(VENV)/tests
 	$(BIN)/python tests/regression/recorded.py
 
-lint: $(BIN)/lexor
+# No container, no test marked slow: under three minutes.
+quick: $(VENV)/tests
+	$(BIN)/python -m pytest -m 'not slow and not container and not gpu'
+
+lint: $(VENV)/tests
 	$(BIN)/ruff check app tests
 	$(BIN)/ruff format --check app tests
 	$(BIN)/mypy
 	$(BIN)/shellcheck predict.sh .ci/run tests/container/*.sh
 
-# CUDA=cpu leaves the GPU's libraries out (a tenth of the size); BASE_IMAGE is another base.
+# CUDA=cu126 is for older drivers, CUDA=cpu for none (a fifth of the size): both need PyTorch's own package index.
+# BASE_IMAGE is another base.
 image:
 	docker build --tag $(IMAGE) $(if $(CUDA),--build-arg CUDA=$(CUDA)) \
 		$(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) .
+
+# The tests of the container on that image, in place of the small one that `make test` builds.
+image-check: image $(VENV)/tests
+	LEXOR_TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/container
+
+# The locks, from PyPI alone; what is locked already stays, unless UPGRADE=1. torch's builds for the CPU and for CUDA
+# 12.6 are not on PyPI: those locks leave out torch, and the CUDA 13 that PyPI's torch asks for.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) \
+	--constraints requirements/torch.txt pyproject.toml
+NO_TORCH = $(LOCK) --no-emit-package torch --excludes
+
+lock: $(VENV)/predicts
+	$(PIP) install --quiet 'uv>=0.13,<0.14'
+	$(LOCK) --extra gpu --output-file requirements/cu130.txt
+	grep -oE '^(cuda|nvidia|triton)[a-z0-9-]*' requirements/cu130.txt >$(VENV)/cuda13
+	grep -e '-cu13$$' $(VENV)/cuda13 >$(VENV)/cu13
+	$(NO_TORCH) $(VENV)/cuda13 --constraints requirements/cu130.txt --output-file requirements/cpu.txt
+	$(NO_TORCH) $(VENV)/cuda13 --constraints requirements/cpu.txt --extra test --output-file requirements/test.txt
+	$(NO_TORCH) $(VENV)/cu13 --constraints requirements/cpu.txt --extra gpu-cuda12 requirements/cu126.in \
+		--overrides requirements/cu126.in --output-file requirements/cu126.txt
 
 clean:
 	rm -rf $(VENV) demo

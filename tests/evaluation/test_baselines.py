@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -31,3 +33,9 @@ def test_otsu_takes_the_side_of_the_boxs_middle(polarity: int) -> None:
     assert mask.sum() == 6 * 12 * 18
     assert mask[4:10, 8:20, 12:30].all()
     assert otsu_in_box(VOLUME, BOX).sum() == 6000
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage.filters", None)
+    with pytest.raises(ImportError, match=r"lexor\[evaluate\]"):
+        otsu_in_box(VOLUME, BOX)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from skimage.filters import threshold_otsu
 
 from lexor.case import Box
 
@@ -26,7 +25,17 @@ def inscribed_ellipsoid(volume: UInt8[np.ndarray, "D H W"], box: Box) -> Bool[np
 
 
 def otsu_in_box(volume: UInt8[np.ndarray, "D H W"], box: Box) -> Bool[np.ndarray, "D H W"]:
-    """The side of Otsu's threshold that most of the box's central half is on; all of a constant box."""
+    """The side of Otsu's threshold that most of the box's central half is on; all of a constant box.
+
+    Raises:
+        ImportError: the extra `evaluate` is not installed.
+    """
+    try:
+        from skimage.filters import threshold_otsu
+    except ImportError:
+        raise ImportError(
+            "skimage: Otsu's threshold needs this package; install the extra: pip install 'lexor[evaluate]'"
+        ) from None
     values = volume[box.slices]
     mask = np.zeros(volume.shape, bool)
     if values.min() == values.max():

@@ -58,9 +58,7 @@ def check_place(answer: Path) -> None:
         CaseError: something else is, a damaged answer included: it could be anything.
     """
     if os.path.lexists(answer) and _keys(answer) not in ANSWERS:
-        raise CaseError(
-            f"{answer}: what is there is no answer ('segs', with or without 'probabilities'), and stays; move it away"
-        )
+        raise CaseError(f"{answer}: what is there is no answer ('segs' alone), and stays; move it away")
 
 
 def remove_answer(answer: Path) -> None:
