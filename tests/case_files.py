@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lexor.case import Case, read_case
+from lexor.io.case import Case, read_case
 
 SHAPE = (10, 20, 30)
 VOLUME = np.random.default_rng(1).integers(0, 256, SHAPE, dtype=np.uint8)

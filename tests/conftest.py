@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from lexor.case import Box, Case, Clicks
+from lexor.geometry import Box, Clicks
+from lexor.io.case import Case
 
 # A loaded machine is no failure of the code.
 settings.register_profile("lexor", deadline=None)

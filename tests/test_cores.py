@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lexor import _cores
-from lexor._cores import usable_cores
+from lexor import cores as _cores
+from lexor.cores import usable_cores
 
 REPORT = (
     "import os, lexor, torch; print(torch.get_num_threads(), os.environ.get('OMP_WAIT_POLICY'), "

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lexor._errors import CaseError, Notes, printable, shown
+from lexor.errors import CaseError, Notes, printable, shown
 
 
 def test_values_are_shown_short_and_on_one_line():

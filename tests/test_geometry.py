@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from case_files import BOX, SHAPE
-from lexor.case import Box, CaseError, Clicks
+from lexor.errors import CaseError
+from lexor.geometry import Box, Clicks
 
 
 @st.composite

@@ -6,11 +6,11 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from lexor._cores import spare_the_cores
+from lexor.cores import spare_the_cores
 
 if TYPE_CHECKING:
-    from lexor.case import read_case
     from lexor.inference.predictor import Predictor
+    from lexor.io.case import read_case
     from lexor.models.factory import create_model, list_models
     from lexor.prompting import auto_prompt
 
@@ -29,7 +29,7 @@ _HOMES = {
     "auto_prompt": "lexor.prompting",
     "create_model": "lexor.models.factory",
     "list_models": "lexor.models.factory",
-    "read_case": "lexor.case",
+    "read_case": "lexor.io.case",
 }
 
 

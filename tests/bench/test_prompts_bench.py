@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lexor.bench import memory, prompts, textbook
+from lexor.bench import memory, textbook
+from lexor.bench import prompting as prompts
 from lexor.bench.phantoms import body
-from lexor.case import Box, Case, write_case
 from lexor.cli import app
+from lexor.geometry import Box
+from lexor.io.case import Case, write_case
 
 VOLUME = body((12, 40, 44))
 

@@ -13,7 +13,7 @@ from lexor.models import factory
 from lexor.models.encoders.vit import ViT
 from lexor.models.factory import Architecture
 from lexor.models.segmenter import Encoding
-from lexor.models.segvol import SegVolSegmenter
+from lexor.models.segvol.network import SegVolSegmenter
 
 WINDOW = (8, 32, 32)
 encoded: list[int] = []

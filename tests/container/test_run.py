@@ -17,9 +17,9 @@ from harness import (
     write_balls,
 )
 
-from lexor.case import read_case
 from lexor.evaluation.baselines import filled_box
 from lexor.evaluation.metrics import dice
+from lexor.io.case import read_case
 
 pytestmark = pytest.mark.container
 

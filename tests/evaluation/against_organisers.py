@@ -30,11 +30,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "container"))
 from golden import Balls
 from organisers_eval import REQUIREMENTS, fetch_scripts, write_cases
 
-from lexor.case import read_case, write_segmentation
 from lexor.evaluation.boxes import Answering
 from lexor.evaluation.results import CaseResult, Record, write_challenge_csv
 from lexor.evaluation.session import Settings, evaluate_cases
 from lexor.inference.predictor import Predictor
+from lexor.io.case import read_case, write_segmentation
 
 TORCH = """class cuda:
     is_available = staticmethod(lambda: False)

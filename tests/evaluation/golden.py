@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lexor.case import Box, Case
+from lexor.geometry import Box
 from lexor.inference.predictor import Prediction
 from lexor.inference.targets import PromptMode
+from lexor.io.case import Case
 
 SHAPE = (20, 40, 44)
 

@@ -3,8 +3,8 @@ import sys
 import numpy as np
 import pytest
 
-from lexor.case import Box
 from lexor.evaluation.baselines import filled_box, inscribed_ellipsoid, otsu_in_box
+from lexor.geometry import Box
 
 BOX = Box((2, 4, 6), (12, 24, 36), 7)
 VOLUME = np.zeros((20, 30, 40), np.uint8)

@@ -4,11 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexor.case import Case, CaseError, write_case
+from lexor.errors import CaseError
 from lexor.evaluation.boxes import METHODS, evaluate_boxes
 from lexor.evaluation.tables import modality_means
 from lexor.inference.predictor import Prediction
 from lexor.inference.targets import PromptMode
+from lexor.io.case import Case, write_case
 
 
 class Oracle:

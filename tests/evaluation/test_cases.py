@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexor.case import Box, Case, CaseError, write_case
+from lexor.errors import CaseError
 from lexor.evaluation.cases import (
     choose_cases,
     classes_of,
@@ -15,6 +15,8 @@ from lexor.evaluation.cases import (
     spacing_of,
     truth_of,
 )
+from lexor.geometry import Box
+from lexor.io.case import Case, write_case
 
 
 def cases_in(found: object) -> dict[Path, Case]:

@@ -11,8 +11,8 @@ from lexor.evaluation.interactive_tables import (
     runs_means,
     runs_tables,
 )
-from lexor.evaluation.protocol import Run
 from lexor.evaluation.results import CaseResult
+from lexor.evaluation.rounds import Run
 from lexor.evaluation.scores import Scores
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lexor.case import CaseError
+from lexor.errors import CaseError
 from lexor.evaluation.automatic import AutomaticRun
 from lexor.evaluation.boxes import METHODS, Row
-from lexor.evaluation.protocol import Run
 from lexor.evaluation.results import CaseResult, Record, result_from_dict, write_challenge_csv
+from lexor.evaluation.rounds import Run
 from lexor.evaluation.scores import Scores
 
 CLICKS = {1: ((3, 4, 5), True), 2: None}

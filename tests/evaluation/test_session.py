@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from golden import Balls, golden_case, golden_truth
 
-from lexor.case import Box, Case, write_case
 from lexor.evaluation.results import CaseResult, Record
 from lexor.evaluation.session import Failure, Settings, evaluate_cases, identity
-from lexor.inference.automatic import box_overlap
+from lexor.geometry import Box
 from lexor.inference.predictor import Prediction, Predictor
+from lexor.inference.strategies.automatic import box_overlap
 from lexor.inference.targets import AutomaticBox, box_target
+from lexor.io.case import Case, write_case
 
 
 class Counting(Balls):

@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexor.case import Box, read_labels
-from lexor.evaluation.boxes import loosened_cases
+from lexor.evaluation.cases import loosened_cases
 from lexor.evaluation.strata import LEAVES_BOX, NONE, THIN, TINY, inscribed_radius, strata_of
+from lexor.geometry import Box
+from lexor.io.case import read_labels
 
 WHOLE = Box((0, 0, 0), (40, 40, 40), 20)
 

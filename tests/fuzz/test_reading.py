@@ -19,9 +19,11 @@ from hypothesis import strategies as st
 
 from case_files import BOX, objects
 from conftest import SHARED
-from lexor._prompts import MAX_CLASSES
-from lexor.case import Box, Case, CaseError, read_case, read_labels
+from lexor.errors import CaseError
+from lexor.geometry import Box
 from lexor.inference.targets import AutomaticBox, PromptMode, resolve_targets
+from lexor.io.case import Case, read_case, read_labels
+from lexor.io.prompts import MAX_CLASSES
 
 EXAMPLES = int(os.environ.get("LEXOR_FUZZ_EXAMPLES", "300"))
 fuzz = settings(

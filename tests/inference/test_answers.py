@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexor.case import CaseError
+from lexor.errors import CaseError
 from lexor.inference.answers import check_answers, check_place, remove_answer
 
 CUBE = np.ones((2, 2, 2), np.uint8)

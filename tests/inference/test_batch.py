@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexor.case import Box, Case, CaseError, Clicks, write_case
+from lexor.errors import CaseError
+from lexor.geometry import Box, Clicks
 from lexor.inference.batch import Outcome, find_cases, predict_files, unread_folders
 from lexor.inference.predictor import Prediction, Predictor
 from lexor.inference.targets import AutomaticBox, Target, box_target, resolve_targets
+from lexor.io.case import Case, write_case
 
 
 class Fragile:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from lexor.case import Box, Case, Clicks, read_case
+from lexor.geometry import Box, Clicks
 from lexor.inference.predictor import Predictor
-from lexor.models.prompts import WindowPrompts
+from lexor.io.case import Case, read_case
 from lexor.models.segmenter import Encoding, Masks, Segmenter
+from lexor.models.window_prompts import WindowPrompts
 
 SHAPE = (24, 48, 48)
 # Class 1 is a ball, class 2 touches it, class 3 is a tube along z.

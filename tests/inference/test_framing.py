@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexor.case import Clicks
+from lexor.geometry import Clicks
 from lexor.inference.framing import click_views, frame, in_plane_ratio, normalise
 from lexor.inference.settings import SETTINGS, Framing
 

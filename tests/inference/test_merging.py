@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexor.case import Clicks
+from lexor.geometry import Clicks
 from lexor.inference.merging import Answer, Merger, absent, honour_clicks
 from lexor.inference.targets import Target
 from lexor.inference.views import Shape, View

@@ -10,18 +10,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexor.case import Box, Case, CaseError, Clicks
+from lexor.errors import CaseError
 from lexor.evaluation.boxes import MODEL, evaluate_boxes
 from lexor.evaluation.metrics import dice
 from lexor.evaluation.tables import modality_means
+from lexor.geometry import Box, Clicks
 from lexor.inference.framing import frame, normalise
 from lexor.inference.predictor import Predictor, ZoomIn
 from lexor.inference.runner import Look, Runner
 from lexor.inference.settings import SETTINGS
 from lexor.inference.targets import Target
 from lexor.inference.views import View, triple
-from lexor.models.prompts import WindowPrompts
+from lexor.io.case import Case
 from lexor.models.segmenter import Encoding, Masks, Segmenter
+from lexor.models.window_prompts import WindowPrompts
 
 
 class Threshold(Segmenter):

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lexor.case import Box, Clicks
+from lexor.geometry import Box, Clicks
 from lexor.inference.runner import Look, Runner
 from lexor.inference.targets import Target
 from lexor.inference.views import View, triple
-from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding, Masks, Segmenter
+from lexor.models.window_prompts import WindowPrompts
 
 WINDOW = (4, 8, 8)
 

@@ -7,10 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexor.case import Box, Case, CaseError, Clicks
+from lexor.errors import CaseError
+from lexor.geometry import Box, Clicks
 from lexor.inference.runner import Look, prompts_of
 from lexor.inference.targets import AutomaticBox, Claims, resolve_targets
 from lexor.inference.views import View
+from lexor.io.case import Case
 
 
 def test_a_box_is_its_own_region(ball_case: Case) -> None:

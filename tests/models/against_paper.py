@@ -31,8 +31,8 @@ from reference import importable, relative_gap, taken_over
 from segvol_golden import FULL, seeded_image
 
 from lexor.bench.segvol import BOXES, InFloat32, Timing, bench_case, timed
-from lexor.case import Case, write_case
 from lexor.inference.predictor import Predictor
+from lexor.io.case import Case, write_case
 
 CPU = torch.device("cpu")
 THEIRS, EXACT, USUAL = "infer_case", "Lexor, float32", "Lexor, as it predicts here"

@@ -25,7 +25,7 @@ from segvol_golden import FULL, KINDS, seeded_image, seeded_state
 from torch import nn
 
 from lexor.models.factory import create_model
-from lexor.models.segvol_import import MODEL
+from lexor.models.segvol.checkpoint import MODEL
 
 PATCH = (4, 16, 16)
 

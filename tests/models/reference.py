@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lexor.models.factory import create_model
 from lexor.models.segmenter import Segmenter
-from lexor.models.segvol_import import MODEL, import_segvol
+from lexor.models.segvol.checkpoint import MODEL, import_segvol
 
 
 class Untrained(nn.Module):

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from lexor._errors import WeightsError
+from lexor.errors import WeightsError
 from lexor.models import factory
-from lexor.models.checkpoints import save_weights
 from lexor.models.encoders.vit import ViT
 from lexor.models.factory import Architecture, create_model, list_models
-from lexor.models.segvol import SegVolSegmenter
+from lexor.models.segvol.network import SegVolSegmenter
+from lexor.models.weights import save_weights
 
 WINDOW = (8, 32, 32)
 

@@ -11,7 +11,7 @@ from lexor.models import factory
 from lexor.models.encoders.vit import ViT
 from lexor.models.factory import Architecture
 from lexor.models.measure import measure, measure_models
-from lexor.models.segvol import SegVolSegmenter
+from lexor.models.segvol.network import SegVolSegmenter
 
 WINDOW = (8, 32, 48)
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from lexor._errors import WeightsError
-from lexor.models.checkpoints import bundled_weights, find_weights, load_weights, save_weights, verify_weights
+from lexor.errors import WeightsError
 from lexor.models.shards import HEADER_BYTES, join_weights, split_weights
+from lexor.models.weights import bundled_weights, find_weights, load_weights, save_weights, verify_weights
 
 
 def make(seed: int) -> nn.Module:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lexor.case import Box
+from lexor.geometry import Box
 from lexor.prompting import Candidate, CandidateParameters, propose
 from lexor.prompting.candidates import box_overlaps, suppressed
 from lexor.prompting.masks import masks_of

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lexor.bench import textbook as reference
-from lexor.case import Box
+from lexor.geometry import Box
 from lexor.prompting import IntensityParameters, auto_prompt
 from lexor.prompting.backends.cpu import CpuBackend
 from lexor.prompting.intensity import _band, _statistics

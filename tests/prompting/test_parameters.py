@@ -9,7 +9,7 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 
-from lexor import cli
+from lexor.cli import main as cli
 from lexor.prompting import CandidateParameters, IntensityParameters
 
 

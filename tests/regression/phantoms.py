@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lexor.case import Box, Case, write_case
+from lexor.geometry import Box
+from lexor.io.case import Case, write_case
 
 SHAPE = (24, 64, 64)
 SPACING = (2.0, 1.0, 1.0)

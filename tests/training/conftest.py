@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexor.case import Case, write_case
+from lexor.io.case import Case, write_case
 
 
 def blob(shape: tuple[int, int, int], centre: tuple[int, int, int], radius: float) -> np.ndarray:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lexor.models.checkpoints import file_hash, read_card, save_weights
 from lexor.models.factory import create_model
+from lexor.models.weights import file_hash, read_card, save_weights
 from lexor.training.config import TrainingConfig, load_config
 from lexor.training.export import export
 from lexor.training.loop import train

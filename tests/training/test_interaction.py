@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding, Masks, Segmenter
+from lexor.models.window_prompts import WindowPrompts
 from lexor.training import interaction
 from lexor.training.interaction import interact
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lexor.case import Box, Case, write_case
 from lexor.evaluation.boxes import METHODS, MODEL, Row
+from lexor.geometry import Box
+from lexor.io.case import Case, write_case
 from lexor.training.config import BudgetConfig, TrainingConfig, TrainingError, load_config
 from lexor.training.export import export
 from lexor.training.leave_out import LeftOut, leave_out_scores

@@ -167,7 +167,7 @@ def test_bad_weights_of_the_loss_stop_the_run(tmp_path: Path) -> None:
 
 def test_two_processes_share_the_work_and_save_when_asked_to_stop(tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(tiny(10**6, devices=2, **{"model.window": [12, 24, 24]}).dump())
-    command = [sys.executable, "-W", "error", "-m", "lexor.training.cli", "train"]
+    command = [sys.executable, "-W", "error", "-m", "lexor.cli", "train"]
     process = subprocess.Popen(
         [*command, str(tmp_path / "two.yaml"), "--out", str(tmp_path / "run"), "--device", "cpu"],
         stdout=subprocess.PIPE,

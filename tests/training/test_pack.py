@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexor.case import Case, write_case
+from lexor.io.case import Case, write_case
 from lexor.training.config import DataConfig, TrainingError
 from lexor.training.labelled import read_subject
 from lexor.training.pack import manifest_of, pack, read_pack

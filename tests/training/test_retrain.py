@@ -5,8 +5,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from lexor.models.checkpoints import file_hash, read_card
-from lexor.training.cli import app
+from lexor.cli import app
+from lexor.models.weights import file_hash, read_card
 from lexor.training.config import BudgetConfig, TrainingConfig, TrainingError, load_config
 from lexor.training.export import export
 from lexor.training.loop import train

@@ -6,7 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lexor.training.object_samples import Mix, challenge_box, make_sample
+from lexor.geometry import Box
+from lexor.protocol.boxes import draw_box
+from lexor.training.object_samples import Mix, make_sample
 from lexor.training.samples import Subject, collate, degrade, error_click
 
 WINDOW = (12, 24, 24)
@@ -21,13 +23,13 @@ def test_the_challenges_box_of_a_ball() -> None:
     mask = ball()
     shifts = set()
     for seed in range(40):
-        lower, upper, z_mid = challenge_box(mask, np.random.default_rng(seed), (512, 512))
-        assert (lower[0], upper[0], z_mid) == (3, 16, 9)
-        shift = 12 - int(lower[1])
+        box = draw_box(mask, np.random.default_rng(seed), (512, 512))
+        assert (box.lower[0], box.upper[0], box.z_mid) == (3, 16, 9)
+        shift = 12 - box.lower[1]
         shifts.add(shift)
         assert shift in (0, 2, 4, 6, 8, 10)
-        assert lower.tolist() == [3, 12 - shift, 16 - shift]
-        assert upper.tolist() == [16, 25 + shift, min(29 + shift, 40)]
+        assert box.lower == (3, 12 - shift, 16 - shift)
+        assert box.upper == (16, 25 + shift, min(29 + shift, 40))
     assert shifts == {0, 2, 4, 6, 8, 10}
 
 
@@ -35,10 +37,8 @@ def test_y_and_x_are_measured_on_the_middle_slice_only() -> None:
     mask = np.zeros((5, 10, 10), bool)
     mask[0, :, :] = True
     mask[1:, 4:6, 4:7] = True
-    lower, upper, z_mid = challenge_box(mask, np.random.default_rng(0))
-    assert z_mid == 2
-    assert lower.tolist() == [0, 4, 4]
-    assert upper.tolist() == [5, 6, 7]
+    box = draw_box(mask, np.random.default_rng(0))
+    assert box == Box((0, 4, 4), (5, 6, 7), 2)
 
 
 @given(st.integers(0, 2**32 - 1))

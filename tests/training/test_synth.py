@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexor.case import Box, read_case, read_labels
+from lexor.geometry import Box
+from lexor.io.case import read_case, read_labels
 from lexor.training.synth import label_volume, read_scene, write_scenes
 from lexor.training.synthetic import STYLES, Scene, make_scene
 

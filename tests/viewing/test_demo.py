@@ -5,10 +5,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from lexor.case import Box, read_case, read_labels
+from lexor.geometry import Box
 from lexor.inference.batch import Outcome
 from lexor.inference.predictor import Prediction
 from lexor.inference.targets import resolve_targets
+from lexor.io.case import read_case, read_labels
 from lexor.viewing.demo import copy_cases, draw_demo
 
 NAMES = ["CT_sarcoma", "MR_deep_nuclei", "PET_sarcoma"]

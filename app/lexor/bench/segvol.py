@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lexor.case import Box, Case
+from lexor.geometry import Box
 from lexor.inference.predictor import Predictor
 from lexor.inference.runner import choose_device
+from lexor.io.case import Case
 from lexor.models.factory import create_model
-from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding, Masks, Segmenter
+from lexor.models.window_prompts import WindowPrompts
 
 SHAPE = (30, 101, 122)
 BOXES = 6

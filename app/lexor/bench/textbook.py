@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped
 
-from lexor.case import Box
+from lexor.geometry import Box
 from lexor.prompting.parameters import IntensityParameters
 
 PAPER = IntensityParameters()

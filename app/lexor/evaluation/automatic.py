@@ -8,14 +8,15 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Integer
 
-from lexor.case import Box, Case
 from lexor.evaluation.boxes import Answering
 from lexor.evaluation.cases import spacing_of
-from lexor.evaluation.clicks import labels_in
 from lexor.evaluation.metrics import dice
 from lexor.evaluation.scores import Scores, score_case
-from lexor.inference.automatic import box_overlap
+from lexor.geometry import Box
+from lexor.inference.strategies.automatic import box_overlap
 from lexor.inference.targets import PromptMode
+from lexor.io.case import Case
+from lexor.protocol.clicks import labels_in
 
 # DSC of the paper's Table 1, on its own data.
 PAPER_MANUAL: Final = {"CT": 0.68, "MR": 0.30, "PET": 0.59, "US": 0.68}

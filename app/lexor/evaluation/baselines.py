@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from lexor.case import Box
+from lexor.geometry import Box
 
 
 def filled_box(volume: UInt8[np.ndarray, "D H W"], box: Box) -> Bool[np.ndarray, "D H W"]:

@@ -10,13 +10,15 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Integer
 
-from lexor.case import Case, CaseError
+from lexor.errors import CaseError
 from lexor.evaluation.baselines import BASELINES
-from lexor.evaluation.cases import loosened_cases, source_of, spacing_of, truth_of
+from lexor.evaluation.cases import loosened_cases, spacing_of, truth_of
 from lexor.evaluation.metrics import dice, nsd
 from lexor.evaluation.strata import strata_of
 from lexor.inference.predictor import Prediction
 from lexor.inference.targets import PromptMode
+from lexor.io.case import Case
+from lexor.protocol.sources import source_of
 
 MODEL = "Lexor"
 METHODS = (*BASELINES, MODEL)

@@ -9,23 +9,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from lexor._prompts import MAX_CLASSES
-from lexor.case import Box, Case, CaseError, read_case, read_labels
-from lexor.evaluation.clicks import labels_in
-
-
-def loosen(box: Box, shape: Sequence[int], shift: int) -> Box:
-    """The box with y and x moved out by `shift` pixels per 256 of the axis, as the organisers do it."""
-    _, height, width = shape
-    dy, dx = int(shift * height / 256), int(shift * width / 256)
-    lower = (box.lower[0], max(0, box.lower[1] - dy), max(0, box.lower[2] - dx))
-    upper = (box.upper[0], min(height, box.upper[1] + dy), min(width, box.upper[2] + dx))
-    return Box(lower, upper, box.z_mid)
-
-
-def source_of(name: str) -> str:
-    """Modality and data set of a case, the first two tokens of its name: CT_openkbp of CT_openkbp_pt_201."""
-    return "_".join(name.split("_")[:2])
+from lexor.errors import CaseError
+from lexor.io.case import Case, read_case, read_labels
+from lexor.io.prompts import MAX_CLASSES
+from lexor.protocol.boxes import loosen
+from lexor.protocol.clicks import labels_in
+from lexor.protocol.sources import source_of
 
 
 def choose_cases(

@@ -9,6 +9,8 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from lexor.geometry import extent
+
 # The organisers compute no NSD up to this DSC and take 0 (CVPR25_iter_eval.py).
 NSD_NEEDS_DSC = 0.2
 
@@ -77,17 +79,6 @@ def surface_dice(
         near += float(area[distance <= tolerance].sum())
         total += float(area.sum())
     return near / total
-
-
-def extent(mask: Bool[np.ndarray, "D H W"]) -> tuple[slice, slice, slice] | None:
-    """The smallest box of a mask, None if it is empty."""
-    ends = []
-    for axis in range(3):
-        found = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        if not found.size:
-            return None
-        ends.append(slice(int(found[0]), int(found[-1]) + 1))
-    return ends[0], ends[1], ends[2]
 
 
 def _corner_codes(mask: Bool[np.ndarray, "D H W"]) -> UInt8[np.ndarray, "D+1 H+1 W+1"]:

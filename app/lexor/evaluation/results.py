@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from lexor.case import CaseError
+from lexor.errors import CaseError
 from lexor.evaluation.automatic import AutomaticRun
 from lexor.evaluation.baselines import BASELINES
 from lexor.evaluation.boxes import Row
-from lexor.evaluation.clicks import Click
-from lexor.evaluation.protocol import Run
+from lexor.evaluation.rounds import Run
 from lexor.evaluation.scores import Scores, area_under_runs
+from lexor.protocol.clicks import Click
 
 # The challenge allows so many seconds a class, summed over all runs of a case.
 SECONDS_PER_CLASS = 90

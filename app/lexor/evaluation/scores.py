@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Integer
 
-from lexor.evaluation.clicks import labels_in
 from lexor.evaluation.metrics import NSD_NEEDS_DSC, dice, surface_dice
+from lexor.protocol.clicks import labels_in
 
 TOLERANCE_MM: Final = 2.0
 

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import lexor
-from lexor.case import Case, CaseError
+from lexor.errors import CaseError
 from lexor.evaluation.automatic import automatic_run
 from lexor.evaluation.boxes import Answering, Row, label_rows
-from lexor.evaluation.cases import given_cases, loosened_cases, source_of, truth_of
-from lexor.evaluation.clicks import labels_in
-from lexor.evaluation.protocol import CLICKS, Run, runs_of
+from lexor.evaluation.cases import given_cases, loosened_cases, truth_of
 from lexor.evaluation.results import CaseResult, Record
+from lexor.evaluation.rounds import CLICKS, Run, runs_of
 from lexor.inference.predictor import Predictor
 from lexor.inference.targets import PromptMode
+from lexor.io.case import Case
+from lexor.protocol.clicks import labels_in
+from lexor.protocol.sources import source_of
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool
 
-from lexor.case import Box
+from lexor.geometry import Box
 from lexor.inference.framing import in_plane_ratio
 
 TINY = "tiny"

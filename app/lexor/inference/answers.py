@@ -8,8 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lexor._errors import shown
-from lexor.case import CaseError
+from lexor.errors import CaseError, shown
 
 # The keys that an answer may have, sorted.
 ANSWERS = (["segs"], ["probabilities", "segs"])

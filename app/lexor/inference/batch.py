@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lexor.case import Case, CaseError, read_case, write_segmentation
+from lexor.errors import CaseError
 from lexor.inference.answers import answer_of, check_answers, check_place, remove_answer
 from lexor.inference.predictor import Prediction, Predictor
 from lexor.inference.targets import AutomaticBox, PromptMode, Target
+from lexor.io.case import Case, read_case, write_segmentation
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexor.case import Clicks
+from lexor.geometry import Clicks
 from lexor.inference.settings import SETTINGS, Framing
 from lexor.inference.views import Shape, Triple, View
 

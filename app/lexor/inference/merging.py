@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lexor._geometry import Voxel
+from lexor.geometry import Voxel
 from lexor.inference.targets import Target
 from lexor.inference.views import Shape, Triple, View
 

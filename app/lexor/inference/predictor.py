@@ -14,19 +14,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from lexor.case import Case
-from lexor.inference.automatic import finder
-from lexor.inference.clicking import search
-from lexor.inference.following import elongation, follow
 from lexor.inference.framing import frame, in_plane_ratio
-from lexor.inference.holding import hold
 from lexor.inference.merging import Answer, Merger, absent, honour_clicks
 from lexor.inference.probability import ProbabilityMap
 from lexor.inference.runner import Look, Runner, choose_device, previous_logits
 from lexor.inference.settings import SETTINGS
+from lexor.inference.strategies.automatic import finder
+from lexor.inference.strategies.holding import hold
+from lexor.inference.strategies.searched import search
+from lexor.inference.strategies.tracked import elongation, follow
 from lexor.inference.targets import PromptMode, Target, check_mode, resolve_targets
 from lexor.inference.views import Shape, Triple, View, triple
 from lexor.inference.windows import blending_weight, sliding_views
+from lexor.io.case import Case
 from lexor.models.factory import create_model
 from lexor.models.segmenter import Segmenter
 

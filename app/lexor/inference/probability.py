@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from lexor.case import Clicks
+from lexor.geometry import Clicks
 from lexor.inference.merging import Answer, Slices
 from lexor.inference.views import Shape
 

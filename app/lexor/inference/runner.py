@@ -14,8 +14,8 @@ from torch import Tensor
 from lexor.inference.framing import normalise
 from lexor.inference.targets import Target
 from lexor.inference.views import View
-from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Encoding, Masks, Segmenter
+from lexor.models.window_prompts import WindowPrompts
 
 log = logging.getLogger("lexor")
 

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Int
 from scipy import ndimage
 
-from lexor._errors import printable, shown
-from lexor._geometry import Voxel
-from lexor.case import Box, Case, CaseError, Clicks
+from lexor.errors import CaseError, printable, shown
+from lexor.geometry import Box, Clicks, Voxel
 from lexor.inference.views import Triple, View, triple
+from lexor.io.case import Case
 from lexor.prompting import auto_prompt
 
 Source = Literal["box", "clicks", "previous", "automatic"]

@@ -6,18 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lexor._errors import WeightsError
-    from lexor.models.checkpoints import save_weights
+    from lexor.errors import WeightsError
     from lexor.models.factory import ModelInfo, create_model, list_models
+    from lexor.models.weights import save_weights
 
 __all__ = ["ModelInfo", "WeightsError", "create_model", "list_models", "save_weights"]
 
 _HOMES = {
     "ModelInfo": "lexor.models.factory",
-    "WeightsError": "lexor.models.checkpoints",
+    "WeightsError": "lexor.models.weights",
     "create_model": "lexor.models.factory",
     "list_models": "lexor.models.factory",
-    "save_weights": "lexor.models.checkpoints",
+    "save_weights": "lexor.models.weights",
 }
 
 

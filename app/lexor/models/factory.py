@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 import torch
 
-from lexor.models.checkpoints import (
+from lexor.models.encoders import Encoder
+from lexor.models.segmenter import Segmenter
+from lexor.models.weights import (
     bundled_weights,
     count_parameters,
     find_weights,
@@ -19,8 +21,6 @@ from lexor.models.checkpoints import (
     read_card,
     read_manifest,
 )
-from lexor.models.encoders import Encoder
-from lexor.models.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Architecture:
         return model
 
 
-_LIGHT = ("lexor.models.light", "LightSegmenter")
-_SEGVOL = ("lexor.models.segvol", "build_segvol")
+_LIGHT = ("lexor.models.light.network", "LightSegmenter")
+_SEGVOL = ("lexor.models.segvol.network", "build_segvol")
 # An object-centric window is a fraction of SegVol's, and so are its patches.
 _PATCHES = {"window": (24, 48, 48), "patch": (4, 8, 8)}
 ARCHITECTURES: Mapping[str, Architecture] = {

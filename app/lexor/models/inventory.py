@@ -6,15 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lexor._errors import WeightsError
-from lexor.models.checkpoints import (
-    ManifestEntry,
-    find_weights,
-    read_manifest,
-    verify_weights,
-    weight_folders,
-)
+from lexor.errors import WeightsError
 from lexor.models.shards import INDEX_SUFFIX, SUFFIX
+from lexor.models.weights import ManifestEntry, find_weights, read_manifest, verify_weights, weight_folders
 
 
 @dataclass(frozen=True)

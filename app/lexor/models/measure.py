@@ -11,8 +11,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lexor.models.factory import create_model, list_models
-from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Masks, Segmenter
+from lexor.models.window_prompts import WindowPrompts
 
 REPEATS = 3
 

@@ -9,7 +9,7 @@ from typing import Literal
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lexor.models.prompts import WindowPrompts
+from lexor.models.window_prompts import WindowPrompts
 
 
 @dataclass(frozen=True)

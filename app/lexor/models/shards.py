@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lexor._errors import WeightsError
+from lexor.errors import WeightsError
 
 SUFFIX = ".safetensors"
 # Of the file that says which shards make up a weights file that is not there in one piece.

@@ -3,7 +3,7 @@
 The paper's Algorithm 1 looks for one bright region; organs are as often dark, or brighter only than what is beside
 them. So many masks are made of a reduced volume (`lexor.prompting.masks`) and the components of each are proposed. An
 object is found by several of them, at nearly the same box: the more of them, the earlier it is listed. Which of the
-candidates are objects is for a segmenter to say (`lexor.inference.automatic`).
+candidates are objects is for a segmenter to say (`lexor.inference.strategies.automatic`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from scipy import ndimage
 
-from lexor.case import Box
+from lexor.geometry import Box
 from lexor.prompting.intensity import checked_volume
 from lexor.prompting.masks import Kind, masks_of
 from lexor.prompting.parameters import CandidateParameters

@@ -10,7 +10,7 @@ from operator import index
 import numpy as np
 from jaxtyping import Shaped
 
-from lexor.case import Box
+from lexor.geometry import Box
 from lexor.prompting.backends import Array, ArrayBackend, select_backend, slabs_of
 from lexor.prompting.closing import close_with_ball
 from lexor.prompting.parameters import IntensityParameters

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from lexor._errors import shown
+from lexor.errors import shown
 
 # Voxels. A sharper Gaussian is none any more; a wider one flattens any organ, and takes minutes.
 LEAST_SIGMA, MOST_SIGMA = 0.001, 64

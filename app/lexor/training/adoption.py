@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from lexor.models.encoders.mobilenet3d import MobileNet3D
-from lexor.models.light import SIMILARITIES, Fuse, LightSegmenter, PrototypeSimilarity
-from lexor.models.prompt_maps import CHANNELS
+from lexor.models.light.maps import CHANNELS
+from lexor.models.light.network import SIMILARITIES, Fuse, LightSegmenter, PrototypeSimilarity
 from lexor.models.segmenter import Segmenter
 from lexor.training.config import TrainingError
 

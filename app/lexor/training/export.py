@@ -12,10 +12,10 @@ from typing import Any
 import torch
 import yaml
 
-from lexor.models.checkpoints import ManifestEntry, file_hash, save_weights
 from lexor.models.factory import create_model
+from lexor.models.weights import ManifestEntry, file_hash, save_weights
+from lexor.protocol.sources import source_of
 from lexor.training.config import DataConfig, TrainingConfig, TrainingError, load_config
-from lexor.training.labelled import source_of
 from lexor.training.means import SHARE, mean_of
 from lexor.training.pack import manifest_of
 from lexor.training.records import LOG, read_log

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lexor.case import Box
+from lexor.geometry import Box
 from lexor.inference.runner import hard_logits
-from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Segmenter
+from lexor.models.window_prompts import WindowPrompts
 from lexor.training.samples import error_click
 
 # Inference looks closer at what it found without a box, with the box that it measures on that

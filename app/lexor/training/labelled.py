@@ -10,8 +10,10 @@ from typing import overload
 import numpy as np
 from jaxtyping import Bool, Integer
 
-from lexor.case import CaseError, read_case, read_labels
+from lexor.errors import CaseError
 from lexor.inference.framing import in_plane_ratio
+from lexor.io.case import read_case, read_labels
+from lexor.protocol.sources import source_of
 from lexor.training.samples import Subject
 
 
@@ -47,11 +49,6 @@ class Entry:
     def source(self) -> str:
         """The name's first two tokens, such as CT_openkbp."""
         return source_of(self.name)
-
-
-def source_of(name: str) -> str:
-    """Where a case comes from: the first two tokens of its name."""
-    return "_".join(name.split("_")[:2])
 
 
 def read_subject(path: Path) -> Subject:

@@ -9,9 +9,10 @@ from pathlib import Path
 from lexor.evaluation.boxes import MODEL, Row, evaluate_boxes
 from lexor.evaluation.tables import modality_means
 from lexor.inference.predictor import Predictor
-from lexor.models.checkpoints import read_card
+from lexor.models.weights import read_card
+from lexor.protocol.sources import source_of
 from lexor.training.config import TrainingConfig, TrainingError, load_config, parse_config
-from lexor.training.labelled import list_files, source_of
+from lexor.training.labelled import list_files
 from lexor.training.loop import complete
 from lexor.training.means import SHARE, mean_of
 from lexor.training.state import AVERAGE, CONFIG, LAST, save_plain

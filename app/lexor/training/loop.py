@@ -18,10 +18,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from lexor.models.checkpoints import load_weights
 from lexor.models.factory import create_model
-from lexor.models.prompts import WindowPrompts
 from lexor.models.segmenter import Masks, Segmenter
+from lexor.models.weights import load_weights
+from lexor.models.window_prompts import WindowPrompts
 from lexor.training.adoption import adopt
 from lexor.training.config import LossConfig, TrainingConfig, TrainingError
 from lexor.training.fabric import make_fabric, placed

@@ -10,11 +10,12 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from lexor.case import Box
-from lexor.inference.following import elongation, piece_length, prolonged
+from lexor.geometry import Box
 from lexor.inference.framing import frame, normalise
 from lexor.inference.settings import SETTINGS, Framing
+from lexor.inference.strategies.tracked import elongation, piece_length, prolonged
 from lexor.inference.views import Shape, View
+from lexor.protocol.boxes import draw_box
 from lexor.training.samples import (
     MAX_CLICKS,
     Sample,
@@ -62,31 +63,6 @@ class Mix:
     searched: float = 0.0
 
 
-def challenge_box(
-    mask: np.ndarray, rng: np.random.Generator, plane: tuple[float, float] | None = None
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """The challenge's box of a mask: z of the whole, y/x of the middle slice loosened by 0-5 pixels per 256.
-
-    `plane` overrides the slice's size (H, W) in that law. Returns half-open lower, upper (3,) and z_mid.
-    """
-    where = ndimage.find_objects(mask.view(np.uint8))[0]
-    box = Box.measured(mask[where])
-    shift = int(rng.integers(0, 6))
-    height, width = plane or mask.shape[1:]
-    dy, dx = int(shift * height / 256), int(shift * width / 256)
-    y, x = where[1].start, where[2].start
-    lower = np.array([where[0].start, max(0, y + box.lower[1] - dy), max(0, x + box.lower[2] - dx)], float)
-    upper = np.array(
-        [
-            where[0].stop,
-            min(mask.shape[1], y + box.upper[1] + dy),
-            min(mask.shape[2], x + box.upper[2] + dx),
-        ],
-        float,
-    )
-    return lower, upper, where[0].start + box.z_mid
-
-
 def make_sample(
     subject: Subject, target: int, window: Shape, mix: Mix, rng: np.random.Generator
 ) -> Sample | None:
@@ -103,7 +79,8 @@ def make_sample(
     # Synthetic volumes stand for larger ones: the loosening law depends on the size of the slice.
     scale = rng.uniform(1, 2.5) if subject.group == "synthetic" else 1.0
     plane = (mask.shape[1] * scale, mask.shape[2] * scale)
-    lower, upper, z_mid = challenge_box(mask, rng, plane)
+    drawn = draw_box(mask, rng, plane)
+    lower, upper, z_mid = np.array(drawn.lower, float), np.array(drawn.upper, float), drawn.z_mid
     framing = Framing(
         rng.uniform(1.1, 1.6),
         rng.uniform(1.2, 1.9),
@@ -116,11 +93,10 @@ def make_sample(
     boxed = not (clicks and rng.random() < mix.no_box)
     seen_lower, seen_upper = lower, upper
     whole_seen = not zoom_in
-    whole = Box(tuple(lower.astype(int)), tuple(upper.astype(int)), z_mid)
-    length = elongation(whole, ratio)
+    length = elongation(drawn, ratio)
     share = mix.pieces if length > SETTINGS.tracking.elongation else mix.pieces / 2 if length > LONG else 0.0
     if not zoom_in and boxed and rng.random() < share:
-        piece, prompt = _piece(mask, whole, ratio, rng)
+        piece, prompt = _piece(mask, drawn, ratio, rng)
         seen_lower, seen_upper = np.array(piece.lower, float), np.array(piece.upper, float)
         lower, upper, z_mid = np.array(prompt.lower, float), np.array(prompt.upper, float), prompt.z_mid
         whole_seen = False

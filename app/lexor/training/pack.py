@@ -21,9 +21,9 @@ import numpy as np
 from numpy.lib import format as npy
 from scipy import ndimage
 
-from lexor._npz import MAX_ARRAY_BYTES
-from lexor.case import CaseError
-from lexor.models.checkpoints import file_hash
+from lexor.errors import CaseError
+from lexor.io.npz import MAX_ARRAY_BYTES
+from lexor.models.weights import file_hash
 from lexor.training.config import TrainingError
 from lexor.training.labelled import Entry, Targets, as_subject, list_files, read_subject
 from lexor.training.samples import Subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from lexor.viewing.curves import draw_curve
+from lexor.training.curves import draw_curve
 
 COLUMNS = ("step", "samples", "seconds", "lr", "loss", "dice", "waiting")
 LOG, CURVE = "log.csv", "curve.png"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lexor.models.checkpoints import ManifestEntry, read_json, read_manifest
 from lexor.models.shards import SUFFIX
+from lexor.models.weights import ManifestEntry, read_json, read_manifest
 from lexor.training.config import TrainingConfig, TrainingError, parse_config
 from lexor.training.export import data_hash, export
 from lexor.training.loop import complete

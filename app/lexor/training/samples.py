@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import cc3d
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy import ndimage
 from torch import Tensor
 
 from lexor.inference.views import Shape, View
-from lexor.models.prompts import WindowPrompts
+from lexor.models.window_prompts import WindowPrompts
+from lexor.protocol.clicks import next_click
 from lexor.training.synthetic import blur, smooth_noise
 
 # The most clicks that a target gets.
@@ -130,20 +129,12 @@ def degrade(target: Tensor, rng: np.random.Generator) -> Tensor:
 def error_click(
     answer: np.ndarray, truth: np.ndarray, rng: np.random.Generator
 ) -> tuple[tuple[float, float, float], int] | None:
-    """The evaluator's click: the innermost voxel of the largest wrong component; None where nothing is wrong."""
-    wrong = answer != truth
-    if not wrong.any():
+    """The evaluator's click on an answer, as a point and its label; None where nothing is wrong."""
+    click = next_click(answer, truth, rng=rng)
+    if click is None:
         return None
-    labelled = cc3d.connected_components(wrong, connectivity=26)
-    counts = np.bincount(labelled.ravel())
-    counts[0] = 0
-    largest = labelled == counts.argmax()
-    where = ndimage.find_objects(largest.view(np.uint8))[0]
-    depth = ndimage.distance_transform_edt(np.pad(largest[where], 1))[1:-1, 1:-1, 1:-1]
-    best = np.argwhere(depth >= depth.max() - 1e-6)
-    local = best[rng.integers(len(best))]
-    z, y, x = (int(a) + s.start for a, s in zip(local, where, strict=True))
-    return (float(z), float(y), float(x)), int(truth[z, y, x])
+    (z, y, x), foreground = click
+    return (float(z), float(y), float(x)), int(foreground)
 
 
 def near_click(

@@ -11,10 +11,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from lexor.case import Clicks
-from lexor.inference.clicking import box_around, closer_view
+from lexor.geometry import Clicks
 from lexor.inference.framing import frame, normalise
 from lexor.inference.merging import Answer
+from lexor.inference.strategies.searched import box_around, closer_view
 from lexor.inference.views import Shape, View, triple
 from lexor.training.samples import (
     MAX_CLICKS,

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from lexor._errors import WeightsError
-from lexor.models.checkpoints import file_hash, read_card
+from lexor.errors import WeightsError
+from lexor.models.weights import file_hash, read_card
 from lexor.training.config import TrainingConfig, TrainingError, load_config
 
 CONFIG, LAST, AVERAGE = "config.yaml", "last.pt", "average.safetensors"

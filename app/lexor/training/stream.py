@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from lexor.inference.views import Shape
-from lexor.models.prompts import WindowPrompts
+from lexor.models.window_prompts import WindowPrompts
 from lexor.training.config import TrainingConfig, mix_type
 from lexor.training.object_samples import make_sample
 from lexor.training.samples import Sample, Subject, Truth, collate

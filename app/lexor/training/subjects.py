@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lexor.case import CaseError
+from lexor.errors import CaseError
 from lexor.training.config import DataConfig, TrainingError
 from lexor.training.labelled import Entry, Targets, list_files, read_subject
 from lexor.training.pack import read_pack

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lexor.case import Box, Case, read_case, read_labels, write_case
+from lexor.geometry import Box
+from lexor.io.case import Case, read_case, read_labels, write_case
 from lexor.training.synthetic import STYLES, Scene, make_scene
 
 # Millimetres of a pixel, nominally: scenes have no true size.

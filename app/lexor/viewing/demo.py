@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from lexor.case import read_labels
 from lexor.inference.batch import Outcome
+from lexor.io.case import read_labels
 from lexor.viewing.preview import Panel, draw_panels
 
 CASES = Path(__file__).with_name("cases")

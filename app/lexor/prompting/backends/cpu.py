@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lexor._cores import usable_cores
+from lexor.cores import usable_cores
 from lexor.prompting.backends.base import slabs_of
 from lexor.prompting.smoothing import GaussianKernel, smooth_along_z, smooth_within_slices
 

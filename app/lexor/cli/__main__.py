@@ -1,0 +1,3 @@
+from lexor.cli.command import main
+
+main()

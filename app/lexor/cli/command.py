@@ -1,0 +1,67 @@
+"""The `lexor` command: its commands, those of users first."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+
+import typer
+
+from lexor.cli import bench, weights
+from lexor.cli.demo import demo
+from lexor.cli.evaluate import evaluate
+from lexor.cli.export import export
+from lexor.cli.join import join
+from lexor.cli.leave_out import leave_out
+from lexor.cli.models import models
+from lexor.cli.output import forgive_output, lost_output, say
+from lexor.cli.pack import pack
+from lexor.cli.predict import predict
+from lexor.cli.prompt import prompt
+from lexor.cli.retrain import retrain
+from lexor.cli.synth import synth
+from lexor.cli.train import train
+
+# What these commands are asked for is what they print; the others leave files.
+_PRINTING = ("prompt", "models", "evaluate", "weights", "bench")
+
+app = typer.Typer(
+    help="Interactive and automatic segmentation of 3D medical images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    predict,
+    prompt,
+    models,
+    evaluate,
+    demo,
+    train,
+    retrain,
+    leave_out,
+    synth,
+    pack,
+    export,
+    join,
+):
+    app.command()(command)
+app.add_typer(weights.app, name="weights", help="List, verify and import weights.")
+app.add_typer(bench.app, name="bench", help="Ratios against a named baseline, in one run.")
+
+
+def main() -> None:
+    """Entry point of the `lexor` command."""
+    forgive_output()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    # As a container's first process we would be deaf to it, and elsewhere leave half a file behind.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        app()
+    except SystemExit as end:
+        if (problem := lost_output()) is not None:
+            say(f"warning: not all could be printed: {problem.strerror}", err=True)
+            if not end.code and sys.argv[1:2] and sys.argv[1] in _PRINTING:
+                raise SystemExit(1) from None
+        raise

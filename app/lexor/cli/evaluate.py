@@ -1,0 +1,138 @@
+"""`lexor evaluate`: score the challenge's protocol."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lexor.cli.options import (
+    Device,
+    DeviceOption,
+    ModelOption,
+    Prompt,
+    WeightsOption,
+    check_folders,
+    failure,
+    make_predictor,
+)
+from lexor.cli.output import say
+
+if TYPE_CHECKING:
+    pass
+
+
+class By(StrEnum):
+    """Which tables `evaluate` prints."""
+
+    MODALITY = "modality"
+    STRATUM = "stratum"
+    SOURCE = "source"
+    ALL = "all"
+
+
+def evaluate(
+    inputs: Annotated[Path, typer.Argument(help="Folder of challenge .npz files, with `gts` or --gts.")],
+    gts: Annotated[
+        Path | None,
+        typer.Option(
+            "--gts", help="Folder of .npz files of the same names that hold `gts`, as organisers keep it."
+        ),
+    ] = None,
+    clicks: Annotated[
+        int | None,
+        typer.Option(
+            "--clicks", min=0, help="Rounds of corrective clicks, 5 if not given; 0: the box run alone."
+        ),
+    ] = None,
+    boxes: Annotated[
+        bool, typer.Option("--boxes/--no-boxes", help="Withhold the boxes: the first run comes with clicks.")
+    ] = True,
+    prompt: Annotated[
+        Prompt,
+        typer.Option(
+            "--prompt", help="auto, intensity: compare such a box with the given ones, too; then no clicks."
+        ),
+    ] = Prompt.GIVEN,
+    top: Annotated[
+        int,
+        typer.Option("--top", min=1, help="Score the best of so many automatic targets beside the first."),
+    ] = 1,
+    model: ModelOption = "mobilenet3d",
+    device: DeviceOption = Device.AUTO,
+    weights: WeightsOption = None,
+    sources: Annotated[
+        str | None, typer.Option("--sources", help="Only these, e.g. CT_openkbp,US_deepreg; else all.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many cases of each source.")
+    ] = None,
+    by: Annotated[By, typer.Option("--by", help="Which tables of the box run to print.")] = By.MODALITY,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", help="A row per case, as the organisers' CSV; with its .jsonl it can be continued."
+        ),
+    ] = None,
+    label_csv: Annotated[
+        Path | None, typer.Option("--label-csv", help="A row per label of the box run.")
+    ] = None,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", help="Write the means, as a weights' card holds them.")
+    ] = None,
+    loosen: Annotated[
+        bool | None,
+        typer.Option(
+            "--loosen/--as-given", help="Loosen the boxes by the challenge's law; default: unless --gts."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the boxes' loosening, and of what --limit draws.")] = 7,
+) -> None:
+    """Score the challenge's protocol: the box run beside three answers that need no model, then clicks."""
+    from lexor.cli.console import progress
+    from lexor.errors import CaseError, WeightsError
+    from lexor.evaluation.cases import choose_cases
+    from lexor.evaluation.report import report_of, write_files
+    from lexor.evaluation.results import CaseResult, Record
+    from lexor.evaluation.rounds import CLICKS
+    from lexor.evaluation.session import Settings, evaluate_cases, identity
+    from lexor.inference.batch import find_cases
+
+    wanted = [name.strip() for name in (sources or "").split(",") if name.strip()]
+    if clicks and prompt is not Prompt.GIVEN:
+        raise failure(f"--clicks {clicks}: automatic prompts are scored without clicks; leave it out")
+    rounds = CLICKS if prompt is Prompt.GIVEN else 0
+    settings = Settings(
+        clicks=rounds if clicks is None else clicks,
+        boxes=boxes,
+        prompt=prompt.value,
+        top=top,
+        loosen=gts is None if loosen is None else loosen,
+        seed=seed,
+    )
+    results: list[CaseResult] = []
+    try:
+        check_folders(csv, label_csv, as_json)
+        if gts is not None and not gts.is_dir():
+            raise CaseError(f"--gts {gts}: no such folder; give the one that holds the truths")
+        found = find_cases(inputs)
+        chosen = choose_cases(found, wanted, limit, seed)
+        predictor = make_predictor(model, device, weights)
+        record = Record(csv and csv.with_suffix(".jsonl"), identity(predictor, settings, found, gts))
+        with progress(len(chosen)) as advance:
+            for result in evaluate_cases(found, predictor, settings, record, chosen, gts):
+                advance(result.summary())
+                if isinstance(result, CaseResult):
+                    results.append(result)
+                    write_files(results, settings, csv)
+        write_files(results, settings, csv, label_csv, as_json)
+    except (CaseError, WeightsError, ValueError, OSError, ImportError) as problem:
+        raise failure(problem) from None
+    for table in report_of(results, settings, by.value):
+        for line in ("", *table.split("\n")):
+            say(line)
+    if len(results) < len(chosen):
+        say(f"{len(chosen) - len(results)} of {len(chosen)} cases could not be scored", err=True)
+        raise typer.Exit(1)

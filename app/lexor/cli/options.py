@@ -1,0 +1,73 @@
+"""What commands share: options, and how a command ends that cannot do its work."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lexor.cli.output import say
+
+if TYPE_CHECKING:
+    from lexor.inference.predictor import Predictor
+
+
+class Device(StrEnum):
+    """Where models run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+ModelOption = Annotated[str, typer.Option("--model", help="A model of `lexor models`.")]
+DeviceOption = Annotated[Device, typer.Option("--device", help="auto: the GPU where there is one.")]
+TopOption = Annotated[int, typer.Option("--top", min=1, help="How many automatic targets, best first.")]
+
+
+class Prompt(StrEnum):
+    """Where prompts come from."""
+
+    GIVEN = "given"
+    INTENSITY = "intensity"
+    AUTO = "auto"
+
+
+PromptOption = Annotated[
+    Prompt,
+    typer.Option(
+        "--prompt",
+        help="given: the case's own prompts, auto's where it has none. auto: candidates, segmented and ranked. "
+        "intensity: the paper's Algorithm 1.",
+    ),
+]
+
+
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights", help="A .safetensors file instead of the bundled weights.")
+]
+
+
+def check_folders(*files: Path | None) -> None:
+    """That files can be written where they are asked for, before hours of work are spent on them.
+
+    Raises:
+        OSError: the folder of one is not there.
+    """
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise FileNotFoundError(f"{file}: there is no folder {file.parent}; make it, or give another")
+
+
+def failure(message: object) -> typer.Exit:
+    """To be raised: exit status 2, after one line on standard error."""
+    say(f"error: {message}", err=True)
+    return typer.Exit(2)
+
+
+def make_predictor(model: str, device: Device, weights: Path | None = None) -> Predictor:
+    from lexor.inference.predictor import Predictor
+
+    return Predictor(model=model, device=device.value, weights=weights)

@@ -1,0 +1,1 @@
+"""How a target is looked at: one strategy for each kind."""

@@ -1,0 +1,1 @@
+"""Files: challenge cases read with care, answers written whole or not at all."""

@@ -1,0 +1,109 @@
+"""Conversion of voxel values of any numeric dtype to the challenge's 0..255."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Shaped, UInt8
+
+from lexor.errors import CaseError, Notes
+
+_NEARLY: Final = 1e-3
+_FEW_LEVELS: Final = 32
+
+
+def to_uint8(volume: Shaped[np.ndarray, "D H W"], notes: Notes) -> UInt8[np.ndarray, "D H W"]:
+    """Volume as uint8; uint8 is left alone, anything else is converted with a note that says how.
+
+    Voxels that are not finite become the smallest finite value. Then, by the values and not by their dtype:
+    - whole numbers (to within 0.001) within 0..255 with a maximum above 1 are on the challenge's scale already
+      and stay as they are;
+    - all others are clipped to their 0.5 and 99.5 percentiles, which become 0 and 255 (paper section 3.3).
+      A value that more than half of the voxels have, as the empty space of a PET, is a background: the
+      percentiles are those of the other voxels, and the background is kept in their range. Where they
+      coincide the minimum and the maximum take their place, and a constant volume becomes 0.
+    notes: is added to, one line without the file's name each; it says so where few grey levels are left.
+    Raises CaseError where voxels are not real numbers or none is finite.
+    """
+    if volume.dtype == np.uint8:
+        return volume
+    if volume.dtype.kind not in "biuf":
+        raise CaseError(f"imgs has dtype {volume.dtype}; give real numbers, best uint8 0..255")
+    # float32 wherever it holds the values exactly: volumes are large.
+    narrow = volume.dtype.itemsize <= (4 if volume.dtype.kind == "f" else 2)
+    with np.errstate(over="ignore"):  # of an extended precision; infinities are dealt with next
+        values: npt.NDArray[np.floating[Any]] = volume.astype(np.float32 if narrow else np.float64)
+    _replace_non_finite(values, notes)
+    low, high = float(values.min()), float(values.max())
+    if low > -0.5 and 1 < high < 255.5 and (volume.dtype.kind in "iu" or _are_whole(values)):
+        found = _rounded(values)
+        notes.append(
+            f"imgs is {volume.dtype} of whole numbers within 0..255{_few(found)}; they are kept, give uint8"
+        )
+        return found
+    # Differences of the largest numbers that a dtype holds would overflow.
+    limits = np.finfo(values.dtype)
+    bound = float(limits.max) / 4
+    np.clip(values, -bound, bound, out=values)
+    start, end = _range(values)
+    mapped = "its percentiles 0.5 and 99.5"
+    if start == end:
+        start, end = float(values.min()), float(values.max())
+        mapped = "its minimum and maximum"
+    if end - start < limits.tiny:
+        found = np.zeros(volume.shape, np.uint8)
+    else:
+        np.clip(values, start, end, out=values)
+        values -= start
+        values /= end - start
+        values *= 255
+        found = _rounded(values)
+    notes.append(
+        f"imgs is {volume.dtype} in {low:g}..{high:g}; {start:g}..{end:g} ({mapped}) become 0..255{_few(found)}, "
+        "give uint8 windowed for the modality"
+    )
+    return found
+
+
+def _range(values: npt.NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Percentiles 0.5 and 99.5, of what is not background."""
+    start, middle, end = (float(value) for value in np.percentile(values, (0.5, 50, 99.5)))
+    others = values[values != middle]  # what more than half of the voxels have is their median
+    if not 0 < 2 * others.size < values.size:
+        return start, end
+    start, end = (float(value) for value in np.percentile(others, (0.5, 99.5)))
+    return min(start, middle), max(end, middle)
+
+
+def _are_whole(values: npt.NDArray[np.floating[Any]]) -> bool:
+    return all(bool((np.abs(part - np.rint(part)) <= _NEARLY).all()) for part in values)
+
+
+def _few(volume: npt.NDArray[np.uint8]) -> str:
+    """Says how many grey levels a volume has, where they are few."""
+    present = np.zeros(256, bool)
+    for part in volume:
+        present[part] = True
+    levels = int(np.count_nonzero(present))
+    return f", {levels} grey level{'s' * (levels != 1)}" if levels < _FEW_LEVELS else ""
+
+
+def _rounded(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
+    np.rint(values, out=values)
+    return values.astype(np.uint8)
+
+
+def _replace_non_finite(values: npt.NDArray[np.floating[Any]], notes: Notes) -> None:
+    finite = np.isfinite(values)
+    missing = values.size - int(np.count_nonzero(finite))
+    if missing == values.size:
+        raise CaseError("imgs has no finite voxel; give a volume with values")
+    if missing:
+        lowest = values.min(where=finite, initial=np.inf)
+        values[~finite] = lowest
+        notes.append(
+            f"imgs has {missing:,} voxels that are NaN or infinite; they become {float(lowest):g}, "
+            "its smallest value, give finite values"
+        )
