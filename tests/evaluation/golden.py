@@ -39,7 +39,22 @@ def golden_case(name: str = "CT_golden_1") -> Case:
     return Case(name, volume, (2.5, 0.9, 0.8), tuple(boxes))
 
 
-class Balls:
+class StandIn:
+    """What stands in for a `Predictor`, and for the engine of its sessions: it answers a case as `segment` does."""
+
+    def segment(self, case: Case, prompt: PromptMode = "given") -> Prediction:
+        raise NotImplementedError
+
+    def session(self, case: Case) -> Session:
+        session = Session(engine=self)
+        session.open(case)
+        return session
+
+    def predict(self, case: Case, volume: Volume, prompt: PromptMode, top: int, **options: bool) -> Prediction:
+        return self.segment(case)
+
+
+class Balls(StandIn):
     """Fills the boxes; then it draws or rubs out a ball at each class's latest click on the last answer."""
 
     def segment(self, case: Case, prompt: PromptMode = "given") -> Prediction:

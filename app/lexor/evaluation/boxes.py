@@ -16,6 +16,7 @@ from lexor.evaluation.cases import loosened_cases, spacing_of, truth_of
 from lexor.evaluation.metrics import dice, nsd
 from lexor.evaluation.strata import strata_of
 from lexor.inference.predictor import Prediction
+from lexor.inference.session import Session
 from lexor.inference.targets import PromptMode
 from lexor.io.case import Case
 from lexor.protocol.sources import source_of
@@ -29,6 +30,9 @@ class Answering(Protocol):
 
     def segment(self, case: Case, prompt: PromptMode = "given", top: int = 1) -> Prediction:
         """The answer to a case."""
+
+    def session(self, case: Case) -> Session:
+        """A session on a case, with its prompts."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The challenge's interactive protocol on one case: the box run, then rounds of one click a class.
 
-The organisers run a container per round on a file with the clicks so far and the last answer; here the same
-prompts reach the same predictor without files.
+The organisers run a container per round on a file with the clicks so far and the last answer; here one session gets
+the same prompts.
 Source: CVPR25_iter_eval.py (github JunMa11/CVPR-MedSegFMCompetition, commit 748e862).
 """
 
@@ -64,18 +64,13 @@ def runs_of(
         labels = prediction.labels
         yield Run(score_case(labels, truth, spacing), prediction.seconds), labels
     entries = max(len(case.boxes), int(truth.max()))
-    given = (Clicks(),) * entries
+    boxes = case.boxes and case.boxes + (None,) * (entries - len(case.boxes))
+    session = predictor.session(
+        replace(case, boxes=boxes, clicks=(Clicks(),) * entries, previous=labels)
+    )
     for _ in range(clicks):
         new = next_clicks(labels, truth)
-        given = tuple(_with(old, new.get(index)) for index, old in enumerate(given, start=1))
-        boxes = case.boxes and case.boxes + (None,) * (entries - len(case.boxes))
-        prediction = predictor.segment(replace(case, boxes=boxes, clicks=given, previous=labels))
+        session.add_clicks({label: click for label, click in new.items() if click is not None})
+        prediction = session.predict()
         labels = prediction.labels
         yield Run(score_case(labels, truth, spacing), prediction.seconds, new), labels
-
-
-def _with(clicks: Clicks, new: Click | None) -> Clicks:
-    if new is None:
-        return clicks
-    point, foreground = new
-    return Clicks((*clicks.points, point), (*clicks.foreground, foreground))

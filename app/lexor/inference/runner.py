@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lexor.inference.framing import normalise
+from lexor.inference.settings import SETTINGS, Zoom
 from lexor.inference.targets import Target
 from lexor.inference.views import View
 from lexor.models.segmenter import Encoding, Masks, Segmenter
@@ -139,13 +140,20 @@ class Runner:
     where the GPU has no room for the model.
     """
 
-    def __init__(self, model: Segmenter, device: torch.device, batch: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Segmenter,
+        device: torch.device,
+        batch: int | None = None,
+        zoom: Zoom | None = SETTINGS.zoom,
+    ) -> None:
         try:
             self.model = model.eval().to(device)
         except torch.cuda.OutOfMemoryError:
             log.warning("out of GPU memory for the model: going on with the CPU")
             device = torch.device("cpu")
             self.model = model.to(device)
+        self.zoom = zoom
         self.device = device
         self.batch = batch or (16 if device.type == "cuda" else 4)
 

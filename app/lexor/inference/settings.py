@@ -24,6 +24,23 @@ class Framing:
 
 
 @dataclass(frozen=True)
+class Zoom:
+    """When and how finely the second look is taken.
+
+    Attributes:
+        gain: it is taken where the first look's step exceeds the finest one by this factor on some axis;
+            None: by the model's own `zoom_gain`.
+        windows: at most this many windows a target; more, and the step grows until they fit.
+        margin: logits nearer to 0 than this count as undecided; only windows that hold such voxels, or both
+            sides of the surface, are looked at again.
+    """
+
+    gain: float | None = None
+    windows: int = 24
+    margin: float = 1.0
+
+
+@dataclass(frozen=True)
 class Tracking:
     """Long objects: the box is tracked from slice to slice, and the object segmented in pieces along its track.
 
@@ -138,6 +155,7 @@ class Settings:
     """All of them."""
 
     framing: Framing = Framing()
+    zoom: Zoom = Zoom()
     tracking: Tracking = Tracking()
     holding: Holding = Holding()
     searching: Searching = Searching()

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from scipy import ndimage
 
 from lexor.errors import CaseError, printable, shown
-from lexor.geometry import Box, Clicks, Voxel
+from lexor.geometry import Box, Clicks, Voxel, extent
 from lexor.inference.views import Triple, View, triple
 from lexor.io.case import Case
 from lexor.prompting import auto_prompt
@@ -193,6 +193,38 @@ def _check_inside(case: Case) -> None:
                 raise CaseError(f"{case.name}: boxes[{index}]: {error}") from None
 
 
+def given_target(case: Case, index: int) -> Target | None:
+    """The target of one class, by its own prompts; None where it has none.
+
+    Raises:
+        CaseError: a box or click is outside the volume.
+    """
+    _check_inside(case)
+    where = None if case.previous is None else extent(case.previous == index)
+    return _given(case, index, where, Claims.of(case.clicks))
+
+
+def _given(
+    case: Case, index: int, seen: tuple[slice, slice, slice] | None, claims: Claims
+) -> Target | None:
+    """The target of a class; `seen` is where it was in the last answer."""
+    box = case.boxes[index - 1] if index <= len(case.boxes) else None
+    clicks = case.clicks[index - 1] if index <= len(case.clicks) else Clicks((), ())
+    regions = [] if box is None else [(triple(box.lower), triple(box.upper))]
+    if seen is not None:
+        regions.append((triple([s.start for s in seen]), triple([s.stop for s in seen])))
+    regions += click_voxels(clicks)
+    if not regions:
+        return None
+    source: Source = "box" if box is not None else "previous" if seen is not None else "clicks"
+    lower, upper = _union(regions)
+    previous = case.previous if seen is not None else None
+    # Clicks on others do not change who has a box, or nothing but an answer; what is searched for by its clicks
+    # takes every hint of its size.
+    known = claims if box is None and clicks.points else None
+    return Target(index, box, clicks, previous, lower, upper, source, claims=known)
+
+
 def resolve_targets(
     case: Case,
     prompt: PromptMode = "given",
@@ -233,24 +265,11 @@ def resolve_targets(
     targets: list[Target] = []
     missing: list[int] = []
     for index in range(1, n_classes + 1):
-        box = case.boxes[index - 1] if index <= len(case.boxes) else None
-        clicks = case.clicks[index - 1] if index <= len(case.clicks) else Clicks((), ())
-        extent = extents[index - 1]
-        regions = [] if box is None else [(triple(box.lower), triple(box.upper))]
-        if extent is not None:
-            regions.append((triple([s.start for s in extent]), triple([s.stop for s in extent])))
-        regions += click_voxels(clicks)
-        if not regions:
-            # Where the last answer alone says what the classes are, this is a gap in their numbers.
-            missing += [index] * bool(case.boxes or case.clicks)
-            continue
-        source: Source = "box" if box is not None else "previous" if extent is not None else "clicks"
-        lower, upper = _union(regions)
-        previous = case.previous if extent is not None else None
-        # Clicks on others do not change who has a box, or nothing but an answer; what is searched for by its clicks
-        # takes every hint of its size.
-        known = claims if box is None and clicks.points else None
-        targets.append(Target(index, box, clicks, previous, lower, upper, source, claims=known))
+        target = _given(case, index, extents[index - 1], claims)
+        if target is not None:
+            targets.append(target)
+        elif case.boxes or case.clicks:  # else it is a gap in the numbers of the last answer's classes
+            missing.append(index)
     if not targets and not missing:
         _refuse_stand_ins(case, case.unreadable, strict)
         ranked = _ranked(automatic(top), bool(case.unreadable))

@@ -28,6 +28,8 @@ from lexor.inference.runner import Look, Runner, hard_logits, previous_logits
 from lexor.inference.settings import SETTINGS
 from lexor.inference.strategies.agreement import agree
 from lexor.inference.targets import Target
+from lexor.inference.volume import Volume
+from lexor.inference.zoom import refine
 from lexor.inference.views import Shape, Triple, View, triple
 
 TUNED = SETTINGS.searching
@@ -64,22 +66,14 @@ class Hypothesis:
         return Answer(where, values[0], shape, self.look.view.step)
 
 
-def search(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: float) -> dict[int, Answer]:
-    """Answers of targets without a box, by index.
-
-    Args:
-        runner: the model.
-        volume: (1, D, H, W) uint8 tensor.
-        targets: they have clicks.
-        ratio: slice distance over pixel size.
-    """
-    shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
+def segment_searched(runner: Runner, volume: Volume, targets: Sequence[Target]) -> dict[int, Answer]:
+    """Answers, by index, of targets that have clicks and no box."""
     answers = {}
     # One after the other: the looks at one fill a batch, and those of all would fill the memory.
     for target in targets:
-        kept = _kept(target, shape)
-        answers[target.index] = kept or _found(runner, volume, target, ratio)
-    return answers
+        kept = _kept(target, volume.shape)
+        answers[target.index] = kept or _found(runner, volume.voxels, target, volume.ratio)
+    return refine(runner, volume, targets, answers)
 
 
 def _kept(target: Target, shape: Shape) -> Answer | None:

@@ -23,7 +23,9 @@ from lexor.inference.framing import frame
 from lexor.inference.merging import Answer, Slices
 from lexor.inference.runner import Look, Runner, hard_logits, previous_logits
 from lexor.inference.settings import SETTINGS
+from lexor.inference.strategies.boxed import finished
 from lexor.inference.targets import Target
+from lexor.inference.volume import Volume
 from lexor.inference.views import Shape, Triple, triple
 
 # The logit of what no piece looked at.
@@ -136,16 +138,12 @@ def pieces(box: Box, centres: np.ndarray, length: int) -> list[Box]:
     return found
 
 
-def follow(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: float) -> dict[int, Answer]:
-    """Answers of targets whose box has the exact z range, segmented in pieces along their tracks.
+def segment_tracked(runner: Runner, volume: Volume, targets: Sequence[Target]) -> dict[int, Answer]:
+    """Answers, by index, of targets whose box has the exact z range, segmented in pieces along their tracks.
 
-    Args:
-        runner: the model.
-        volume: (1, D, H, W) uint8 tensor.
-        targets: they have a box.
-        ratio: slice distance over pixel size.
+    What no new click corrects leans towards the last answer.
     """
-    shape: Shape = (volume.shape[1], volume.shape[2], volume.shape[3])
+    shape, ratio = volume.shape, volume.ratio
     looks: list[Look] = []
     owners: dict[int, tuple[int, Box]] = {}
     parts: dict[int, list[tuple[Slices, Tensor, Tensor]]] = {target.index: [] for target in targets}
@@ -154,7 +152,7 @@ def follow(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: flo
         assert target.box is not None
         depth, height, width = target.box.shape
         length = max(piece_length(height, width, ratio), -(-2 * depth // (TUNED.most_pieces + 1)))
-        for piece in pieces(target.box, track(volume[0].numpy(), target.box, ratio), length):
+        for piece in pieces(target.box, track(volume.voxels[0].numpy(), target.box, ratio), length):
             view = frame(triple(piece.lower), triple(piece.upper), shape, runner.window, ratio)
             steps[target.index] = view.step
             if target.previous is not None and not _clicked(target, piece):
@@ -166,11 +164,14 @@ def follow(runner: Runner, volume: Tensor, targets: Sequence[Target], ratio: flo
             prompted = replace(target, box=prolonged(piece, length))
             looks.append(Look(view, prompted, previous_logits(target, view)))
             owners[id(looks[-1])] = (target.index, piece)
-    for look, logits in runner.logits(volume, looks):
+    for look, logits in runner.logits(volume.voxels, looks):
         index, piece = owners[id(look)]
         where, values = look.view.write(logits, shape)
         parts[index].append(_part(where, values[0], piece))
-    return {index: _joined(found, shape, steps[index]) for index, found in parts.items()}
+    return {
+        target.index: finished(_joined(parts[target.index], shape, steps[target.index]), target)
+        for target in targets
+    }
 
 
 def _clicked(target: Target, piece: Box) -> bool:

@@ -1,0 +1,73 @@
+"""Scribbles and lassos: what the network is shown of them, and what they say of every voxel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+from scipy import ndimage
+
+from lexor.geometry import Box, Voxel, extent
+
+# A scribble or lasso is shown to the network as so many clicks at most.
+MOST_POINTS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """Voxels of which somebody has said whether they belong to an object.
+
+    Attributes:
+        voxels: (n, 3), z y x.
+        positive: whether they do.
+    """
+
+    voxels: Int[np.ndarray, "n 3"]
+    positive: bool
+
+    def draw(self, mask: Bool[np.ndarray, "D H W"]) -> None:
+        """Makes a mask say so, in place."""
+        z, y, x = self.voxels.T
+        mask[z, y, x] = self.positive
+
+
+def sampled(region: Bool[np.ndarray, "D H W"]) -> list[Voxel]:
+    """A few voxels of a region that is not empty, spread over it: the innermost, then each the farthest from the others.
+
+    Of a lasso they lie inside, half as deep as the innermost at least; a scribble has no inside, and all of it counts.
+    """
+    where = extent(region)
+    assert where is not None
+    depth = ndimage.distance_transform_edt(np.pad(region[where], 1))[1:-1, 1:-1, 1:-1]
+    places = np.argwhere(depth >= depth.max() / 2)
+    first = int(np.argmax(depth[tuple(places.T)]))
+    chosen = [first]
+    away = np.linalg.norm(places - places[first], axis=1)
+    # Nearer ones would say the same again.
+    while len(chosen) < MOST_POINTS and away.max() > 2 * depth.max():
+        chosen.append(int(away.argmax()))
+        away = np.minimum(away, np.linalg.norm(places - places[chosen[-1]], axis=1))
+    start = [s.start for s in where]
+    return [(int(z), int(y), int(x)) for z, y, x in places[chosen] + start]
+
+
+def thickened(box: Box, shape: tuple[int, ...], ratio: float) -> Box:
+    """A box that is one voxel thick on an axis, made as thick there as it is wide; any other box as it is.
+
+    Args:
+        shape: of the volume (D, H, W), which holds the new box.
+        ratio: slice distance over pixel size.
+    """
+    steps = (ratio, 1.0, 1.0)
+    wide = [size * step for size, step in zip(box.shape, steps, strict=True) if size > 1]
+    if not wide or len(wide) == len(box.shape):
+        return box
+    width = float(np.prod(wide) ** (1 / len(wide)))
+    lower, upper = list(box.lower), list(box.upper)
+    for axis in range(3):
+        if box.shape[axis] == 1:
+            half = round(width / steps[axis] / 2)
+            lower[axis] = max(0, lower[axis] - half)
+            upper[axis] = min(shape[axis], upper[axis] + half)
+    return Box((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]), box.z_mid)

@@ -1,0 +1,429 @@
+"""A volume and what is said of it, prompt by prompt: the state of a segmentation.
+
+The volume is prepared once. Then every click, box, scribble or lasso on the current object gives a new mask of it.
+Challenge cases are answered by the same session: `open` takes a case's prompts, `predict` answers all of its classes at
+once. The verbs are those of segment-anything (`set_image`, `predict`) and nnInteractive (interactions, undo).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Integer, Num
+
+from lexor.errors import CaseError, Notes, shown
+from lexor.geometry import Box, Clicks, Voxel, extent
+from lexor.inference.engine import Engine
+from lexor.inference.marks import Mark, sampled, thickened
+from lexor.inference.prediction import Prediction
+from lexor.inference.targets import PromptMode, check_mode, given_target
+from lexor.inference.volume import Volume
+from lexor.io.case import Case
+from lexor.io.intensity import to_uint8
+from lexor.models.segmenter import Segmenter
+
+# Bytes that undoing may keep of earlier labels, beside the last step.
+MOST_REMEMBERED = 1 << 28
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """What has been said of one object.
+
+    Attributes:
+        box: where it lies, if anybody has said it.
+        guessed: whether part of the box is a guess, made from a flat box or a lasso.
+        clicks: oldest first.
+        marks: what was said of voxels, clicks and scribbles alike, oldest first.
+        locked: whether its voxels are kept from being given to others.
+    """
+
+    box: Box | None = None
+    guessed: bool = False
+    clicks: Clicks = Clicks()
+    marks: tuple[Mark, ...] = ()
+    locked: bool = False
+
+    def clicked(self, points: Sequence[Voxel], positive: bool) -> Prompts:
+        """With more clicks."""
+        points_ = (*self.clicks.points, *points)
+        return replace(
+            self, clicks=Clicks(points_, (*self.clicks.foreground, *(positive for _ in points)))
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """What a change has replaced: prompts of all objects, and the labels of a part of the volume; None: there were none.
+    """
+
+    prompts: tuple[Prompts, ...]
+    current: int
+    where: tuple[slice, slice, slice]
+    labels: np.ndarray | None
+
+    @property
+    def bytes(self) -> int:
+        """Of the labels."""
+        return 0 if self.labels is None else self.labels.nbytes
+
+
+class Session:
+    """Segments the objects of one volume, step by step. Coordinates are voxel indices (z, y, x).
+
+    Objects are numbered from 1. A new session has one, about which nothing has been said.
+
+    Args:
+        model: a name of `list_models()`, or a segmenter.
+        device: "auto", "cpu" or "cuda".
+        weights: a .safetensors file instead of the bundled one.
+        engine: a loaded model in place of these three; sessions can share it.
+
+    Raises:
+        WeightsError: the model's weights are missing, damaged or another model's.
+        ValueError: unknown model or device.
+
+    Example:
+        session = Session(device="cpu")
+        session.set_volume(volume, spacing=(3.0, 1.0, 1.0))
+        mask = session.click((20, 130, 128))
+        mask = session.click((22, 150, 128), positive=False)
+    """
+
+    def __init__(
+        self,
+        model: str | Segmenter = "mobilenet3d",
+        device: str = "auto",
+        *,
+        weights: str | Path | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        self.engine = engine or Engine(model, device, weights=weights)
+        self._case: Case | None = None
+        self._volume = Volume.of(np.zeros((1, 1, 1), np.uint8))
+        self._labels: np.ndarray | None = None
+        self._prompts = (Prompts(),)
+        self._current = 1
+        self._history: list[_Step] = []
+
+    def set_volume(
+        self, volume: Num[np.ndarray, "D H W"], spacing: tuple[float, float, float] | None = None
+    ) -> tuple[str, ...]:
+        """Takes a volume, and forgets the last one and all that was said of it.
+
+        Args:
+            volume: real numbers (D, H, W). What is not uint8 is brought to 0..255, see `to_uint8`.
+            spacing: millimetres between voxels (z, y, x); None where unknown.
+
+        Returns:
+            What was put right, one line each.
+
+        Raises:
+            CaseError: it is no such volume, or no such spacing.
+        """
+        if volume.ndim != 3 or not volume.size:
+            raise CaseError(f"volume has shape {volume.shape}; give an array (D, H, W)")
+        if spacing is not None and not all(np.isfinite(length) and length > 0 for length in spacing):
+            raise CaseError(f"spacing is {shown(spacing)}; give three positive numbers of millimetres")
+        notes = Notes()
+        self.open(Case("volume", to_uint8(volume, notes), spacing))
+        return notes.lines("volume")
+
+    def open(self, case: Case) -> None:
+        """Takes a case: its volume, and its prompts and last answer as those of objects 1, 2, ..."""
+        self._case = case
+        self._volume = Volume.of(case.volume, case.spacing)
+        self._labels = case.previous
+        self._prompts = tuple(
+            Prompts(
+                box=case.boxes[i] if i < len(case.boxes) else None,
+                clicks=case.clicks[i] if i < len(case.clicks) else Clicks(),
+            )
+            for i in range(max(1, case.n_classes))
+        )
+        self._current = 1
+        self._history = []
+
+    @property
+    def current(self) -> int:
+        """The object that prompts are about."""
+        return self._current
+
+    @property
+    def objects(self) -> int:
+        """How many objects there are."""
+        return len(self._prompts)
+
+    def new_object(self) -> int:
+        """Makes a new object the current one; its number. A last one about which nothing was said is used again."""
+        if not self._untouched(self.objects):
+            self._prompts += (Prompts(),)
+        self._current = self.objects
+        return self._current
+
+    def select(self, number: int) -> None:
+        """Makes an object the current one.
+
+        Raises:
+            ValueError: there is no such object.
+        """
+        self._check(number)
+        self._current = number
+
+    def lock(self, number: int, locked: bool = True) -> None:
+        """Keeps an object's voxels from being given to others; or, not `locked`, allows it again.
+
+        Raises:
+            ValueError: there is no such object.
+        """
+        self._check(number)
+        self._set_prompts(number, replace(self._prompts[number - 1], locked=locked))
+
+    def labels(self) -> Integer[np.ndarray, "D H W"]:
+        """The labels of all objects, 0 background: uint8, from 256 objects on uint16."""
+        dtype = np.uint8 if self.objects <= 255 else np.uint16
+        return np.zeros(self._volume.shape, dtype) if self._labels is None else self._labels.astype(dtype)
+
+    def mask(self, number: int | None = None) -> Bool[np.ndarray, "D H W"]:
+        """The voxels of an object; None: of the current one."""
+        if self._labels is None:
+            return np.zeros(self._volume.shape, bool)
+        mask: np.ndarray = self._labels == (self._current if number is None else number)
+        return mask
+
+    def click(self, point: Voxel, positive: bool = True) -> Bool[np.ndarray, "D H W"]:
+        """Says that a voxel belongs to the current object, or that it does not.
+
+        Returns:
+            The object's new mask (D, H, W), in which the voxel is as was said.
+
+        Raises:
+            CaseError: there is no volume, or the voxel is outside of it.
+        """
+        shape = self._opened().volume.shape
+        if not all(0 <= place < size for place, size in zip(point, shape, strict=True)):
+            raise CaseError(f"click {shown(point)} is outside the volume of shape {shape}; give (z, y, x) inside it")
+        z, y, x = (int(place) for place in point)
+        return self._answer(self._said(np.array([[z, y, x]]), positive).clicked([(z, y, x)], positive))
+
+    def box(self, lower: Voxel, upper: Voxel, z_mid: int | None = None) -> Bool[np.ndarray, "D H W"]:
+        """Says that the current object lies in a box, in place of an earlier one.
+
+        Args:
+            lower: its first voxel.
+            upper: just outside. A box that is one voxel thick on an axis says nothing of the object's extent there.
+            z_mid: the slice on which y and x were measured; None: the middle one.
+
+        Returns:
+            The object's new mask (D, H, W).
+
+        Raises:
+            CaseError: there is no volume, or no voxel of it is in the box.
+        """
+        shape = self._opened().volume.shape
+        box = Box(lower, upper, (lower[0] + upper[0] - 1) // 2 if z_mid is None else z_mid).clipped(shape)
+        whole = thickened(box, shape, self._volume.ratio)
+        return self._answer(replace(self._mine, box=whole, guessed=whole != box))
+
+    def scribble(
+        self, mask: Bool[np.ndarray, "D H W"], positive: bool = True
+    ) -> Bool[np.ndarray, "D H W"]:
+        """Says of all voxels of a scribble that they belong to the current object, or that they do not.
+
+        The network is shown some of them, spread over the scribble, as clicks.
+
+        Returns:
+            The object's new mask (D, H, W), in which all of these voxels are as was said.
+
+        Raises:
+            CaseError: there is no volume; the scribble is empty, or of another shape.
+        """
+        region = self._region(mask, "scribble")
+        return self._answer(self._said(np.argwhere(region), positive).clicked(sampled(region), positive))
+
+    def lasso(self, mask: Bool[np.ndarray, "D H W"], positive: bool = True) -> Bool[np.ndarray, "D H W"]:
+        """Says of a region, encircled on a slice or in three dimensions, that it belongs to the object, or does not.
+
+        As a scribble does; the first one on an object also tells its size.
+
+        Returns:
+            The object's new mask (D, H, W), in which all of these voxels are as was said.
+
+        Raises:
+            CaseError: there is no volume; the region is empty, or of another shape.
+        """
+        region = self._region(mask, "lasso")
+        said = self._said(np.argwhere(region), positive).clicked(sampled(region), positive)
+        if positive and self._untouched(self._current):
+            box = thickened(Box.measured(region), region.shape, self._volume.ratio)
+            said = replace(said, box=box, guessed=True)
+        return self._answer(said)
+
+    def previous(self, mask: Bool[np.ndarray, "D H W"]) -> Bool[np.ndarray, "D H W"]:
+        """Makes a mask the current object's last answer, where its next prompt goes on.
+
+        Returns:
+            The object's new mask: this one, without what locked objects hold.
+
+        Raises:
+            CaseError: there is no volume, or the mask is of another shape.
+        """
+        return self._store(self._fitting(mask, "mask"), self._mine)
+
+    def undo(self) -> bool:
+        """Takes back the last prompt on any object; False where there is none."""
+        if not self._history:
+            return False
+        step, after = self._history.pop(), self._labels
+        self._prompts, self._current = step.prompts, step.current
+        self._labels = None
+        if step.labels is not None and after is not None:
+            self._labels = after.copy()
+            self._labels[step.where] = step.labels
+        return True
+
+    def reset(self) -> None:
+        """Forgets the current object's prompts and mask, which `undo` brings back."""
+        self._store(np.zeros(self._opened().volume.shape, bool), Prompts())
+
+    def predict(
+        self,
+        prompt: PromptMode = "given",
+        top: int = 1,
+        *,
+        strict: bool = False,
+        probabilities: bool = False,
+    ) -> Prediction:
+        """Answers all objects together; `Merger` shares out what several of them claim.
+
+        Args:
+            prompt: "given" uses the prompts, and automatic boxes only where there are none; "auto" uses automatic
+                boxes alone, "intensity" those of the paper's Algorithm 1.
+            top: number of automatic targets.
+            strict: see `resolve_targets`.
+            probabilities: they are kept, in a byte a class and voxel that was looked at.
+
+        Raises:
+            ValueError: there is no such mode.
+            CaseError: there is no volume; strict, and a class has no usable prompt.
+        """
+        check_mode(prompt)
+        prediction = self.engine.predict(
+            self.case(), self._volume, prompt, top, strict=strict, probabilities=probabilities
+        )
+        missing = prediction.n_classes - self.objects
+        before = self._prompts
+        self._prompts += (Prompts(),) * max(0, missing)
+        self._remember(before, prediction.labels)
+        return prediction
+
+    def add_clicks(self, clicks: Mapping[int, tuple[Voxel, bool]]) -> None:
+        """Adds a click to each of several objects, which `predict` then answers together.
+
+        Args:
+            clicks: by object, a voxel and whether it belongs to it. Objects up to the highest are made.
+        """
+        missing = max(clicks, default=0) - self.objects
+        self._prompts += (Prompts(),) * max(0, missing)
+        for number, (point, positive) in clicks.items():
+            self._set_prompts(number, self._prompts[number - 1].clicked([point], positive))
+
+    def case(self) -> Case:
+        """The volume with all prompts and labels as a challenge case.
+
+        Raises:
+            CaseError: there is no volume.
+        """
+        case = self._opened()
+        boxes = tuple(prompts.box for prompts in self._prompts)
+        clicks = tuple(prompts.clicks for prompts in self._prompts)
+        # What nobody gives, a case has not: that is more than to give nothing for each class.
+        return replace(
+            case,
+            boxes=boxes if case.boxes or any(box is not None for box in boxes) else (),
+            clicks=clicks if case.clicks or any(own.points for own in clicks) else (),
+            previous=self._labels,
+        )
+
+    @property
+    def _mine(self) -> Prompts:
+        return self._prompts[self._current - 1]
+
+    def _opened(self) -> Case:
+        if self._case is None:
+            raise CaseError("there is no volume; call set_volume first")
+        return self._case
+
+    def _check(self, number: int) -> None:
+        if not 1 <= number <= self.objects:
+            raise ValueError(f"object {number}: there are 1..{self.objects}")
+
+    def _untouched(self, number: int) -> bool:
+        prompts = self._prompts[number - 1]
+        return prompts.box is None and not prompts.marks and not prompts.clicks.points and not self.mask(number).any()
+
+    def _fitting(self, mask: np.ndarray, what: str) -> Bool[np.ndarray, "D H W"]:
+        shape = self._opened().volume.shape
+        if mask.shape != shape:
+            raise CaseError(f"{what} has shape {mask.shape}, the volume {shape}; give one of its shape")
+        return mask.astype(bool)
+
+    def _region(self, mask: np.ndarray, what: str) -> Bool[np.ndarray, "D H W"]:
+        region = self._fitting(mask, what)
+        if not region.any():
+            raise CaseError(f"{what} is empty; mark a voxel at least")
+        return region
+
+    def _said(self, voxels: np.ndarray, positive: bool) -> Prompts:
+        """The current object's prompts with a mark."""
+        return replace(self._mine, marks=(*self._mine.marks, Mark(voxels, positive)))
+
+    def _set_prompts(self, number: int, prompts: Prompts) -> tuple[Prompts, ...]:
+        self._prompts = (*self._prompts[: number - 1], prompts, *self._prompts[number:])
+        return self._prompts
+
+    def _answer(self, prompts: Prompts) -> Bool[np.ndarray, "D H W"]:
+        """The current object's new mask, now that this has been said of it."""
+        before = self._prompts
+        self._set_prompts(self._current, prompts)
+        try:
+            target = given_target(self.case(), self._current)
+            assert target is not None
+            if prompts.guessed:
+                # Its z range is not the object's.
+                target = replace(target, source="clicks")
+            mask = np.zeros(self._volume.shape, bool)
+            for _, answer in self.engine.answers(self._volume, [target]):
+                mask[answer.where] = (answer.logits > 0).numpy()
+        finally:
+            self._prompts = before
+        for mark in prompts.marks:
+            mark.draw(mask)
+        return self._store(mask, prompts)
+
+    def _store(self, mask: Bool[np.ndarray, "D H W"], prompts: Prompts) -> Bool[np.ndarray, "D H W"]:
+        """Makes a mask the current object's, but for the voxels of locked objects, as a step that can be undone."""
+        labels = self.labels()
+        locked = [i for i, p in enumerate(self._prompts, start=1) if p.locked and i != self._current]
+        mask = mask & ~np.isin(labels, locked)
+        labels[labels == self._current] = 0
+        labels[mask] = self._current
+        before = self._prompts
+        self._set_prompts(self._current, prompts)
+        self._remember(before, labels)
+        return self.mask()
+
+    def _remember(self, before: tuple[Prompts, ...], labels: np.ndarray) -> None:
+        """Replaces the labels, and keeps what they were where they differ."""
+        where = (slice(0), slice(0), slice(0))
+        old = None
+        if self._labels is not None:
+            where = extent(self._labels != labels) or where
+            old = self._labels[where].copy()
+        self._history.append(_Step(before, self._current, where, old))
+        self._labels = labels
+        while len(self._history) > 1 and sum(step.bytes for step in self._history) > MOST_REMEMBERED:
+            self._history.pop(0)
