@@ -63,6 +63,7 @@ def test_an_unreadable_case_is_named(tmp_path: Path) -> None:
         list(evaluate_boxes([tmp_path / "CT_torn.npz"], Oracle()))
 
 
+@pytest.mark.slow
 def test_the_baselines_of_real_volumes_are_the_published_ones(shared_data: Path) -> None:
     """../shared/data/README.md gives the three baselines on val: the law and the scores are the same here."""
     rows = list(evaluate_boxes(sorted((shared_data / "val").glob("*.npz")), Oracle()))
