@@ -30,6 +30,7 @@ def run(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+@pytest.mark.slow
 def test_all_tables_and_files(folder: Path, tmp_path: Path) -> None:
     arguments = (folder, "--by", "all", "--clicks", 2, "--weights", WEIGHTS, "--csv", tmp_path / "s.csv")
     files = ("--json", tmp_path / "s.json", "--label-csv", tmp_path / "labels.csv")
@@ -87,6 +88,7 @@ def test_files_that_cannot_be_written_are_told_before_the_work(folder: Path, tmp
     )
 
 
+@pytest.mark.slow
 def test_boxes_alone_clicks_alone_and_automatic_boxes(folder: Path) -> None:
     one = ("--sources", "MR_b")
     status, output = run(folder, "--clicks", 0, *one)

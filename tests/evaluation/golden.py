@@ -6,7 +6,9 @@ import numpy as np
 
 from lexor.geometry import Box
 from lexor.inference.predictor import Prediction
+from lexor.inference.session import Session
 from lexor.inference.targets import PromptMode
+from lexor.inference.volume import Volume
 from lexor.io.case import Case
 
 SHAPE = (20, 40, 44)
@@ -43,14 +45,17 @@ class StandIn:
     """What stands in for a `Predictor`, and for the engine of its sessions: it answers a case as `segment` does."""
 
     def segment(self, case: Case, prompt: PromptMode = "given") -> Prediction:
-        raise NotImplementedError
+        """To be overridden."""
+        raise AssertionError(case.name)
 
     def session(self, case: Case) -> Session:
         session = Session(engine=self)
         session.open(case)
         return session
 
-    def predict(self, case: Case, volume: Volume, prompt: PromptMode, top: int, **options: bool) -> Prediction:
+    def predict(
+        self, case: Case, volume: Volume, prompt: PromptMode, top: int, **options: bool
+    ) -> Prediction:
         return self.segment(case)
 
 

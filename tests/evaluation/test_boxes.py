@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden import StandIn
 
 from lexor.errors import CaseError
 from lexor.evaluation.boxes import METHODS, evaluate_boxes
@@ -12,7 +13,7 @@ from lexor.inference.targets import PromptMode
 from lexor.io.case import Case, write_case
 
 
-class Oracle:
+class Oracle(StandIn):
     """Answers with the filled boxes."""
 
     def segment(self, case: Case, prompt: PromptMode = "given") -> Prediction:
@@ -64,6 +65,7 @@ def test_an_unreadable_case_is_named(tmp_path: Path) -> None:
         list(evaluate_boxes([tmp_path / "CT_torn.npz"], Oracle()))
 
 
+@pytest.mark.slow
 def test_the_baselines_of_real_volumes_are_the_published_ones(shared_data: Path) -> None:
     """../shared/data/README.md gives the three baselines on val: the law and the scores are the same here."""
     rows = list(evaluate_boxes(sorted((shared_data / "val").glob("*.npz")), Oracle()))

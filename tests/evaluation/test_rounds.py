@@ -80,7 +80,13 @@ def test_each_round_gets_all_clicks_so_far_and_the_last_answer() -> None:
     case = golden_case()
     answers = [labels for _, labels in runs_of(case, golden_truth(), witness, 3)]
     assert len(witness.asked) == 4
-    assert witness.asked[0] is case
+    first = witness.asked[0]
+    assert (first.volume is case.volume, first.boxes, first.clicks, first.previous) == (
+        True,
+        case.boxes,
+        (),
+        None,
+    )
     for index, asked in enumerate(witness.asked[1:], start=1):
         assert asked.boxes == case.boxes
         np.testing.assert_array_equal(asked.previous, answers[index - 1])

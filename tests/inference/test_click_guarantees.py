@@ -51,7 +51,7 @@ class Blob(Segmenter):
         return Masks(logits, torch.zeros(len(index)))
 
 
-@pytest.fixture(scope="module", params=["bundled", "object", "volume"])
+@pytest.fixture(scope="module", params=[pytest.param("bundled", marks=pytest.mark.slow), "object", "volume"])
 def predictor(request: pytest.FixtureRequest) -> Predictor:
     """The bundled model, and transparent ones for either way of zooming out."""
     if request.param == "bundled":

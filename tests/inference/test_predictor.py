@@ -16,11 +16,14 @@ from lexor.evaluation.metrics import dice
 from lexor.evaluation.tables import modality_means
 from lexor.geometry import Box, Clicks
 from lexor.inference.framing import frame, normalise
-from lexor.inference.predictor import Predictor, ZoomIn
+from lexor.inference.merging import Answer
+from lexor.inference.predictor import Predictor
 from lexor.inference.runner import Look, Runner
-from lexor.inference.settings import SETTINGS
+from lexor.inference.settings import SETTINGS, Zoom
+from lexor.inference.strategies.boxed import segment_boxed
 from lexor.inference.targets import Target
 from lexor.inference.views import View, triple
+from lexor.inference.volume import Volume
 from lexor.io.case import Case
 from lexor.models.segmenter import Encoding, Masks, Segmenter
 from lexor.models.window_prompts import WindowPrompts
@@ -132,7 +135,7 @@ def test_odd_shapes_are_answered(light: Predictor, shape: tuple[int, int, int]) 
 def test_a_volume_model_encodes_its_window_once_for_all_prompts(ball_case: Case) -> None:
     model = Threshold("volume")
     case = replace(ball_case, boxes=ball_case.boxes * 6, clicks=())
-    labels = Predictor(model, "cpu", batch=4, zoom_in=None).predict(case)
+    labels = Predictor(model, "cpu", batch=4, zoom=None).predict(case)
     assert model.encoded == 1
     assert model.batches == [4, 2]
     assert labels[12, 22, 25] == 1, "of equal answers the first class has the voxel"
@@ -145,8 +148,8 @@ def test_zoom_in_sharpens_and_shares_windows() -> None:
     box = Box((2, 18, 18), (15, 79, 79), 8)
     case = Case("CT", volume, None, (box, box), (), None, ())
     coarse_model, fine_model = Threshold("volume"), Threshold("volume")
-    coarse = Predictor(coarse_model, "cpu", zoom_in=None).predict(case)
-    fine = Predictor(fine_model, "cpu", zoom_in=ZoomIn(windows=400)).predict(case)
+    coarse = Predictor(coarse_model, "cpu", zoom=None).predict(case)
+    fine = Predictor(fine_model, "cpu", zoom=Zoom(windows=400)).predict(case)
     assert dice(fine == 1, ball) > dice(coarse == 1, ball) + 0.04
     assert dice(fine == 1, ball) > 0.95
     assert coarse_model.encoded == 1
@@ -161,7 +164,7 @@ def test_each_window_is_encoded_once_whatever_the_batch(batch: int) -> None:
     looked_at: list[int] = []
     for one in (1, batch):
         model.encoded, model.batches = 0, []
-        Predictor(model, "cpu", batch=one, zoom_in=ZoomIn(windows=400)).predict(
+        Predictor(model, "cpu", batch=one, zoom=Zoom(windows=400)).predict(
             Case("CT", volume, None, boxes, (), None, ())
         )
         looked_at.append(sum(model.batches))
@@ -215,7 +218,7 @@ def test_looks_in_the_mirror_find_the_mirror_image(light: Predictor, ball_case: 
 def test_the_second_look_has_a_bounded_number_of_windows() -> None:
     volume = np.random.default_rng(0).integers(0, 255, (16, 128, 128), dtype=np.uint8)
     model = Threshold("volume")
-    Predictor(model, "cpu", zoom_in=ZoomIn(windows=5)).predict(
+    Predictor(model, "cpu", zoom=Zoom(windows=5)).predict(
         Case("CT", volume, None, (Box((0, 0, 0), (16, 128, 128), 8),), (), None, ())
     )
     assert 2 <= model.encoded <= 6
@@ -234,7 +237,7 @@ class Hungry(Threshold):
 
 def test_out_of_memory_halves_the_batch(ball_case: Case, caplog: pytest.LogCaptureFixture) -> None:
     model = Hungry()
-    labels = Predictor(model, "cpu", batch=8, zoom_in=None).predict(
+    labels = Predictor(model, "cpu", batch=8, zoom=None).predict(
         replace(ball_case, boxes=ball_case.boxes * 5, clicks=())
     )
     assert labels[12, 22, 25] == 1
@@ -257,7 +260,7 @@ class Starving(Threshold):
 def test_out_of_memory_at_one_prompt_goes_on_with_the_cpu(
     ball_case: Case, caplog: pytest.LogCaptureFixture
 ) -> None:
-    predictor = Predictor(Starving(), "cpu", batch=1, zoom_in=None)
+    predictor = Predictor(Starving(), "cpu", batch=1, zoom=None)
     assert predictor.predict(ball_case)[12, 22, 25] == 1
     assert predictor.runner.device.type == "cpu"
     assert "going on with the CPU" in caplog.text
@@ -287,18 +290,17 @@ def test_large_targets_are_answered_in_groups_with_the_same_answer(
     """However many boxes there are, and however large, as many answers are held at a time as memory allows."""
     half = Box((5, 13, 16), (20, 32, 26), 12)
     case = replace(ball_case, boxes=(ball_case.boxes[0], half) * 20, clicks=())
-    predictor = Predictor(Threshold(), "cpu", zoom_in=ZoomIn(gain=0.1))
+    predictor = Predictor(Threshold(), "cpu", zoom=Zoom(gain=0.1))
     together = predictor.segment(case)
     groups = []
-    found = Predictor._found
 
-    def noted(self: Predictor, volume: Any, targets: Any, ratio: float) -> Any:
+    def noted(runner: Runner, volume: Volume, targets: list[Target]) -> dict[int, Answer]:
         groups.append(len(targets))
-        return found(self, volume, targets, ratio)
+        return segment_boxed(runner, volume, targets)
 
-    monkeypatch.setattr(Predictor, "_found", noted)
+    monkeypatch.setattr("lexor.inference.engine.strategy_of", lambda *_: noted)
     for most, sizes in ((1, [1] * 40), (ball_case.volume.size, [2] * 20), (1 << 27, [40])):
-        monkeypatch.setattr("lexor.inference.predictor.MOST_HELD", most)
+        monkeypatch.setattr("lexor.inference.engine.MOST_HELD", most)
         groups.clear()
         one_by_one = predictor.segment(case)
         np.testing.assert_array_equal(one_by_one.labels, together.labels)
@@ -315,15 +317,9 @@ def test_a_class_of_which_nothing_is_found_is_named(ball_case: Case) -> None:
     assert result.warnings == ("CT_ball: class 1 is empty: nothing was found; click on it",)
 
 
-def test_only_known_prompts(light: Predictor, ball_case: Case) -> None:
-    for prompt in ("Auto", "", None):
-        with pytest.raises(ValueError, match="give one of given, intensity, auto"):
-            light.predict(ball_case, prompt)  # type: ignore[arg-type]
-
-
 def test_strictly_no_automatic_box_stands_in(light: Predictor, ball_case: Case) -> None:
-    case = replace(ball_case, boxes=(ball_case.boxes[0], None), clicks=())
-    with pytest.raises(CaseError, match="class 2 has no usable prompt"):
+    case = replace(ball_case, boxes=(ball_case.boxes[0], None), clicks=(), unreadable=(2,))
+    with pytest.raises(CaseError, match="class 2 has a prompt that cannot be read"):
         light.segment(case, strict=True)
     assert len(light.segment(case).targets) == 2
 
@@ -351,7 +347,7 @@ def test_probabilities_are_the_sigmoid_of_the_logits(ball_case: Case) -> None:
     """Of a model whose logits are known: three times the window's intensities, less one."""
     case = replace(ball_case, clicks=())
     model = Threshold()
-    chance = Predictor(model, "cpu", zoom_in=None).segment(case, probabilities=True).probability(1)
+    chance = Predictor(model, "cpu", zoom=None).segment(case, probabilities=True).probability(1)
     box = case.boxes[0]
     view = frame(triple(box.lower), triple(box.upper), chance.shape, model.window)  # type: ignore[arg-type]
     window = normalise(view.read(torch.from_numpy(case.volume)[None])) * 3 - 1
@@ -427,7 +423,7 @@ def test_a_clicked_target_is_seen_in_the_size_that_promises_most() -> None:
     volume[4:12, 2:30, 2:30] = 220
     case = Case("CT", volume, None, (), (Clicks(((8, 12, 12),), (True,)),), None, ())
     model = Fastidious()
-    Predictor(model, "cpu", batch=7, zoom_in=None).predict(case)
+    Predictor(model, "cpu", batch=7, zoom=None).predict(case)
     sizes = [20, 32, 48, 72, 108, 160, 240]
     expected = [
         (12.5 - max(0, 12.5 - n / 2)) / (min(200, 12.5 + n / 2) - max(0, 12.5 - n / 2)) * 16 - 0.5

@@ -65,9 +65,7 @@ def runs_of(
         yield Run(score_case(labels, truth, spacing), prediction.seconds), labels
     entries = max(len(case.boxes), int(truth.max()))
     boxes = case.boxes and case.boxes + (None,) * (entries - len(case.boxes))
-    session = predictor.session(
-        replace(case, boxes=boxes, clicks=(Clicks(),) * entries, previous=labels)
-    )
+    session = predictor.session(replace(case, boxes=boxes, clicks=(Clicks(),) * entries, previous=labels))
     for _ in range(clicks):
         new = next_clicks(labels, truth)
         session.add_clicks({label: click for label, click in new.items() if click is not None})

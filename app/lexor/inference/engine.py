@@ -89,8 +89,8 @@ class Engine:
         lost = merger.restore_lost()
         honour_clicks(merger.labels, targets)
         warnings += [
-            f"{case.name}: class {index} has a voxel only: other classes have more to say of all that was found of it; "
-            "ask for it in a file of its own"
+            f"{case.name}: class {index} has a voxel only: other classes have more to say of all that was found of "
+            "it; ask for it in a file of its own"
             for index in lost
         ]
         warnings += [

@@ -1,14 +1,15 @@
-"""Scribbles and lassos: what the network is shown of them, and what they say of every voxel."""
+"""What has been said of an object; of scribbles and lassos, what the network is shown of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Int
 from scipy import ndimage
 
-from lexor.geometry import Box, Voxel, extent
+from lexor.geometry import Box, Clicks, Voxel, extent
 
 # A scribble or lasso is shown to the network as so many clicks at most.
 MOST_POINTS = 6
@@ -32,10 +33,34 @@ class Mark:
         mask[z, y, x] = self.positive
 
 
-def sampled(region: Bool[np.ndarray, "D H W"]) -> list[Voxel]:
-    """A few voxels of a region that is not empty, spread over it: the innermost, then each the farthest from the others.
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """What has been said of one object.
 
-    Of a lasso they lie inside, half as deep as the innermost at least; a scribble has no inside, and all of it counts.
+    Attributes:
+        box: where it lies, if anybody has said it.
+        guessed: whether part of the box is a guess, made from a flat box or a lasso.
+        clicks: oldest first.
+        marks: what was said of voxels, clicks and scribbles alike, oldest first.
+        locked: whether its voxels are kept from being given to others.
+    """
+
+    box: Box | None = None
+    guessed: bool = False
+    clicks: Clicks = field(default_factory=Clicks)
+    marks: tuple[Mark, ...] = ()
+    locked: bool = False
+
+    def clicked(self, points: Sequence[Voxel], positive: bool) -> Prompts:
+        """With more clicks."""
+        points_ = (*self.clicks.points, *points)
+        return replace(self, clicks=Clicks(points_, (*self.clicks.foreground, *(positive for _ in points))))
+
+
+def sampled(region: Bool[np.ndarray, "D H W"]) -> list[Voxel]:
+    """A few voxels of a region that is not empty: the innermost, then each the farthest from those before.
+
+    Of a lasso they lie inside, half as deep as the innermost at least. A scribble has no inside: all of it counts.
     """
     where = extent(region)
     assert where is not None

@@ -1,13 +1,13 @@
 """A volume and what is said of it, prompt by prompt: the state of a segmentation.
 
 The volume is prepared once. Then every click, box, scribble or lasso on the current object gives a new mask of it.
-Challenge cases are answered by the same session: `open` takes a case's prompts, `predict` answers all of its classes at
-once. The verbs are those of segment-anything (`set_image`, `predict`) and nnInteractive (interactions, undo).
+Challenge cases are answered by the same session: `open` takes a case's prompts, `predict` answers all of its classes.
+The verbs are those of segment-anything (`set_image`, `predict`) and nnInteractive (interactions, undo).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Integer, Num
 from lexor.errors import CaseError, Notes, shown
 from lexor.geometry import Box, Clicks, Voxel, extent
 from lexor.inference.engine import Engine
-from lexor.inference.marks import Mark, sampled, thickened
+from lexor.inference.marks import Mark, Prompts, sampled, thickened
 from lexor.inference.prediction import Prediction
 from lexor.inference.targets import PromptMode, check_mode, given_target
 from lexor.inference.volume import Volume
@@ -30,35 +30,8 @@ MOST_REMEMBERED = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
-class Prompts:
-    """What has been said of one object.
-
-    Attributes:
-        box: where it lies, if anybody has said it.
-        guessed: whether part of the box is a guess, made from a flat box or a lasso.
-        clicks: oldest first.
-        marks: what was said of voxels, clicks and scribbles alike, oldest first.
-        locked: whether its voxels are kept from being given to others.
-    """
-
-    box: Box | None = None
-    guessed: bool = False
-    clicks: Clicks = Clicks()
-    marks: tuple[Mark, ...] = ()
-    locked: bool = False
-
-    def clicked(self, points: Sequence[Voxel], positive: bool) -> Prompts:
-        """With more clicks."""
-        points_ = (*self.clicks.points, *points)
-        return replace(
-            self, clicks=Clicks(points_, (*self.clicks.foreground, *(positive for _ in points)))
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class _Step:
-    """What a change has replaced: prompts of all objects, and the labels of a part of the volume; None: there were none.
-    """
+    """What a change has replaced: prompts of all objects, and labels of a part of the volume; None: there were none."""
 
     prompts: tuple[Prompts, ...]
     current: int
@@ -105,7 +78,7 @@ class Session:
         self._case: Case | None = None
         self._volume = Volume.of(np.zeros((1, 1, 1), np.uint8))
         self._labels: np.ndarray | None = None
-        self._prompts = (Prompts(),)
+        self._prompts: tuple[Prompts, ...] = (Prompts(),)
         self._current = 1
         self._history: list[_Step] = []
 
@@ -205,7 +178,9 @@ class Session:
         """
         shape = self._opened().volume.shape
         if not all(0 <= place < size for place, size in zip(point, shape, strict=True)):
-            raise CaseError(f"click {shown(point)} is outside the volume of shape {shape}; give (z, y, x) inside it")
+            raise CaseError(
+                f"click {shown(point)} is outside the volume of shape {shape}; give (z, y, x) inside it"
+            )
         z, y, x = (int(place) for place in point)
         return self._answer(self._said(np.array([[z, y, x]]), positive).clicked([(z, y, x)], positive))
 
@@ -228,9 +203,7 @@ class Session:
         whole = thickened(box, shape, self._volume.ratio)
         return self._answer(replace(self._mine, box=whole, guessed=whole != box))
 
-    def scribble(
-        self, mask: Bool[np.ndarray, "D H W"], positive: bool = True
-    ) -> Bool[np.ndarray, "D H W"]:
+    def scribble(self, mask: Bool[np.ndarray, "D H W"], positive: bool = True) -> Bool[np.ndarray, "D H W"]:
         """Says of all voxels of a scribble that they belong to the current object, or that they do not.
 
         The network is shown some of them, spread over the scribble, as clicks.
@@ -363,7 +336,12 @@ class Session:
 
     def _untouched(self, number: int) -> bool:
         prompts = self._prompts[number - 1]
-        return prompts.box is None and not prompts.marks and not prompts.clicks.points and not self.mask(number).any()
+        return (
+            prompts.box is None
+            and not prompts.marks
+            and not prompts.clicks.points
+            and not self.mask(number).any()
+        )
 
     def _fitting(self, mask: np.ndarray, what: str) -> Bool[np.ndarray, "D H W"]:
         shape = self._opened().volume.shape

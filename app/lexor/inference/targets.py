@@ -204,9 +204,7 @@ def given_target(case: Case, index: int) -> Target | None:
     return _given(case, index, where, Claims.of(case.clicks))
 
 
-def _given(
-    case: Case, index: int, seen: tuple[slice, slice, slice] | None, claims: Claims
-) -> Target | None:
+def _given(case: Case, index: int, seen: tuple[slice, slice, slice] | None, claims: Claims) -> Target | None:
     """The target of a class; `seen` is where it was in the last answer."""
     box = case.boxes[index - 1] if index <= len(case.boxes) else None
     clicks = case.clicks[index - 1] if index <= len(case.clicks) else Clicks((), ())

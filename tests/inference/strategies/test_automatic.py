@@ -154,6 +154,7 @@ def test_overlap_of_boxes() -> None:
     assert box_overlap(one, Box((4, 0, 0), (5, 4, 4), 4)) == 0
 
 
+@pytest.mark.slow
 def test_the_bundled_model_finds_the_ball_again_and_again(ball_case: Case) -> None:
     bare = replace(ball_case, boxes=(), clicks=())
     predictor = Predictor(device="cpu")

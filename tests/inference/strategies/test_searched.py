@@ -19,10 +19,11 @@ from lexor.inference.strategies.searched import (
     measured_box,
     nearly_right,
     plausibility,
-    search,
+    segment_searched,
 )
 from lexor.inference.targets import Target
 from lexor.inference.views import View
+from lexor.inference.volume import Volume
 from lexor.io.case import Case
 from lexor.models.segmenter import Encoding, Masks, Segmenter
 from lexor.models.window_prompts import WindowPrompts
@@ -163,12 +164,12 @@ def block(half: int) -> np.ndarray:
 
 @pytest.mark.parametrize("half", [3, 11, 19])
 def test_of_boxes_of_many_sizes_the_one_that_fits_is_found(half: int) -> None:
-    volume = torch.from_numpy(block(half) * np.uint8(200))[None]
+    volume = Volume.of(block(half) * np.uint8(200))
     runner = Runner(Boxed(), torch.device("cpu"))
     clicks = Clicks(((30, 60, 60),), (True,))
     target = Target(1, None, clicks, None, (0.0, 0.0, 0.0), (60.0, 120.0, 120.0), "clicks")
-    (answer,) = search(runner, volume, [target], 1.0).values()
-    found = np.zeros(volume.shape[1:], bool)
+    (answer,) = segment_searched(runner, volume, [target]).values()
+    found = np.zeros(volume.shape, bool)
     found[answer.where] = answer.logits.numpy() > 0
     assert dice(found, block(half)) > 0.8
 
@@ -207,7 +208,7 @@ class Keeping(Boxed):
 
 @pytest.mark.parametrize(("x", "corrected"), [(78, True), (74, False)])
 def test_a_last_answer_that_is_nearly_right_is_corrected(x: int, corrected: bool) -> None:
-    volume = torch.from_numpy(block(11) * np.uint8(200))[None]
+    volume = Volume.of(block(11) * np.uint8(200))
     # The last answer has an ear that is not in the image.
     last = block(11)
     last[24:37, 54:67, 40:80] = True
@@ -215,8 +216,8 @@ def test_a_last_answer_that_is_nearly_right_is_corrected(x: int, corrected: bool
     target = Target(
         1, None, clicks, last.astype(np.uint8), (19.0, 40.0, 40.0), (42.0, 80.0, 80.0), "previous"
     )
-    (answer,) = search(Runner(Keeping(), torch.device("cpu")), volume, [target], 1.0).values()
-    found = np.zeros(volume.shape[1:], bool)
+    (answer,) = segment_searched(Runner(Keeping(), torch.device("cpu")), volume, [target]).values()
+    found = np.zeros(volume.shape, bool)
     found[answer.where] = answer.logits.numpy() > 0
     assert found[30, 60, 76] == corrected, "the ear is the last answer's"
     assert dice(found & block(11), block(11)) > 0.8

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,18 @@ from lexor.evaluation.metrics import dice
 from lexor.geometry import Box, Clicks
 from lexor.inference.predictor import Predictor
 from lexor.inference.runner import Runner
+from lexor.inference.settings import SETTINGS
 from lexor.inference.strategies import tracked as following
-from lexor.inference.strategies.tracked import elongation, follow, piece_length, pieces, prolonged, track
+from lexor.inference.strategies.tracked import (
+    elongation,
+    piece_length,
+    pieces,
+    prolonged,
+    segment_tracked,
+    track,
+)
 from lexor.inference.targets import Target, resolve_targets
+from lexor.inference.volume import Volume
 from lexor.io.case import Case
 from lexor.models.segmenter import Encoding, Masks, Segmenter
 from lexor.models.window_prompts import WindowPrompts
@@ -67,7 +78,8 @@ def test_a_tube_is_followed_out_of_its_box(depth: int, drift: float, where: floa
 
 def test_without_following_the_same_tube_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     mask = drifting_tube(60, 0.9)
-    monkeypatch.setattr("lexor.inference.predictor.ELONGATION", np.inf)
+    never = replace(SETTINGS, tracking=replace(SETTINGS.tracking, elongation=np.inf))
+    monkeypatch.setattr("lexor.inference.strategies.SETTINGS", never)
     lost = Predictor(NearTheBox(), "cpu").predict(case_of(mask, 30))
     monkeypatch.undo()
     found = Predictor(NearTheBox(), "cpu").predict(case_of(mask, 30))
@@ -77,10 +89,9 @@ def test_without_following_the_same_tube_is_lost(monkeypatch: pytest.MonkeyPatch
 def test_all_pieces_of_all_targets_are_seen_in_one_batch() -> None:
     mask = drifting_tube(60, 0.3)
     case = case_of(mask, 30)
-    volume = torch.from_numpy(case.volume)[None]
     targets, _ = resolve_targets(Case("CT", case.volume, None, case.boxes * 2, (), None, ()))
     model = NearTheBox()
-    answers = follow(Runner(model, torch.device("cpu"), batch=4), volume, targets, 1.0)
+    answers = segment_tracked(Runner(model, torch.device("cpu"), batch=4), Volume.of(case.volume), targets)
     length = piece_length(*case.boxes[0].shape[1:], 1.0)
     assert length == 10
     assert len(model.boxes) == 2 * 11, "pieces of 10 slices that overlap by half"
@@ -163,7 +174,7 @@ def test_clicks_and_the_last_answer_reach_the_pieces_that_are_clicked() -> None:
     previous = mask.astype(np.uint8)
     previous[30:, 20:28, 20:28] = 1  # nobody clicked there
     clicks = (Clicks(((10, 32, 32),), (True,)),)
-    predictor = Predictor(Noting(), "cpu", zoom_in=None)
+    predictor = Predictor(Noting(), "cpu", zoom=None)
     labels = predictor.predict(Case("CT", case.volume, None, case.boxes, clicks, previous, ()))
     clicked = sum(len(prompts) for prompts in seen)
     for prompts in seen:

@@ -29,9 +29,9 @@ def strategy_of(runner: Runner, volume: Volume, target: Target) -> Strategy:
     if runner.model.zoom_out == "object":
         if target.box is None and target.clicks.points:
             return segment_searched
-        if target.exact_z and target.box is not None:
-            if elongation(target.box, volume.ratio) >= SETTINGS.tracking.elongation:
-                return segment_tracked
+        long = SETTINGS.tracking.elongation
+        if target.exact_z and target.box is not None and elongation(target.box, volume.ratio) >= long:
+            return segment_tracked
     return segment_boxed
 
 

@@ -28,9 +28,9 @@ from lexor.inference.runner import Look, Runner, hard_logits, previous_logits
 from lexor.inference.settings import SETTINGS
 from lexor.inference.strategies.agreement import agree
 from lexor.inference.targets import Target
+from lexor.inference.views import Shape, Triple, View, triple
 from lexor.inference.volume import Volume
 from lexor.inference.zoom import refine
-from lexor.inference.views import Shape, Triple, View, triple
 
 TUNED = SETTINGS.searching
 

@@ -25,8 +25,8 @@ from lexor.inference.runner import Look, Runner, hard_logits, previous_logits
 from lexor.inference.settings import SETTINGS
 from lexor.inference.strategies.boxed import finished
 from lexor.inference.targets import Target
-from lexor.inference.volume import Volume
 from lexor.inference.views import Shape, Triple, triple
+from lexor.inference.volume import Volume
 
 # The logit of what no piece looked at.
 OUTSIDE = -6.0
