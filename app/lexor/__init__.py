@@ -10,11 +10,12 @@ from lexor.cores import spare_the_cores
 
 if TYPE_CHECKING:
     from lexor.inference.predictor import Predictor
+    from lexor.inference.session import Session
     from lexor.io.case import read_case
     from lexor.models.factory import create_model, list_models
     from lexor.prompting import auto_prompt
 
-__all__ = ["Predictor", "auto_prompt", "create_model", "list_models", "read_case"]
+__all__ = ["Predictor", "Session", "auto_prompt", "create_model", "list_models", "read_case"]
 
 try:
     __version__ = version("lexor")
@@ -26,6 +27,7 @@ spare_the_cores()
 
 _HOMES = {
     "Predictor": "lexor.inference.predictor",
+    "Session": "lexor.inference.session",
     "auto_prompt": "lexor.prompting",
     "create_model": "lexor.models.factory",
     "list_models": "lexor.models.factory",

@@ -31,7 +31,7 @@ MOST_REMEMBERED = 1 << 28
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """What a change has replaced: prompts of all objects, and labels of a part of the volume; None: there were none."""
+    """What a change has replaced: all prompts, and the labels of a part of the volume; None: there were none."""
 
     prompts: tuple[Prompts, ...]
     current: int

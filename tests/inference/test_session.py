@@ -1,0 +1,235 @@
+"""A session: what is said of a volume step by step, and taken back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lexor import Session
+from lexor.errors import CaseError
+from lexor.evaluation.metrics import dice
+from lexor.geometry import Box, Clicks
+from lexor.inference.engine import Engine
+from lexor.inference.marks import MOST_POINTS, sampled, thickened
+from lexor.inference.predictor import Predictor
+from lexor.io.case import Case
+
+SHAPE = (24, 48, 48)
+GRID = np.ogrid[tuple(slice(n) for n in SHAPE)]
+
+
+def ellipsoid(middle: tuple[int, int, int], half: tuple[int, int, int]) -> np.ndarray:
+    mask: np.ndarray = sum(((g - m) / h) ** 2 for g, m, h in zip(GRID, middle, half, strict=True)) <= 1
+    return mask
+
+
+BALL = ellipsoid((12, 22, 16), (6, 8, 8))
+OTHER = ellipsoid((12, 24, 38), (5, 7, 6))
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine(device="cpu")
+
+
+@pytest.fixture
+def session(engine: Engine) -> Session:
+    rng = np.random.default_rng(0)
+    volume = np.clip(60 + 120 * BALL + 80 * OTHER + rng.normal(0, 8, SHAPE), 0, 255).astype(np.uint8)
+    session = Session(engine=engine)
+    assert session.set_volume(volume, (1.0, 1.0, 1.0)) == ()
+    return session
+
+
+def test_a_click_is_answered_and_stays_as_it_said(session: Session) -> None:
+    mask = session.click((12, 22, 16))
+    assert (mask.shape, mask.dtype) == (SHAPE, bool)
+    assert dice(mask, BALL) > 0.7
+    assert mask[12, 22, 16]
+    mask = session.click((12, 22, 16), positive=False)
+    assert not mask[12, 22, 16]
+    np.testing.assert_array_equal(session.labels() == 1, mask)
+
+
+def test_a_box_is_answered(session: Session) -> None:
+    box = Box.measured(BALL)
+    assert dice(session.box(box.lower, box.upper, box.z_mid), BALL) > 0.85
+
+
+def test_a_flat_box_says_nothing_of_the_extent_across_it(session: Session) -> None:
+    mask = session.box((12, 14, 8), (13, 31, 25))
+    assert mask.any((1, 2)).sum() > 6
+    assert dice(mask, BALL) > 0.7
+
+
+def test_all_of_a_scribble_and_of_a_lasso_are_honoured(session: Session) -> None:
+    scribble = np.zeros(SHAPE, bool)
+    scribble[12, 18:27, 16] = True
+    assert session.scribble(scribble)[scribble].all()
+    outside = np.zeros(SHAPE, bool)
+    outside[12, 22, 30:33] = True
+    mask = session.scribble(outside, positive=False)
+    assert not mask[outside].any()
+    assert mask[scribble].all()
+    hole = np.zeros(SHAPE, bool)
+    hole[12] = ellipsoid((12, 22, 16), (1, 3, 3))[12]
+    assert not session.lasso(hole, positive=False)[hole].any()
+
+
+def test_a_lasso_on_a_slice_tells_an_objects_size(session: Session) -> None:
+    region = np.zeros(SHAPE, bool)
+    region[12] = BALL[12]
+    mask = session.lasso(region)
+    assert mask[region].all()
+    assert dice(mask, BALL) > 0.8
+
+
+def test_a_mask_is_where_the_next_prompt_goes_on(session: Session) -> None:
+    half = BALL & (GRID[2] < 17)
+    np.testing.assert_array_equal(session.previous(half), half)
+    mask = session.click((12, 22, 21))
+    assert mask[12, 22, 21]
+    assert dice(mask, BALL) > dice(half, BALL)
+
+
+def test_steps_are_taken_back_one_by_one(session: Session) -> None:
+    seen = [session.labels()]
+    session.click((12, 22, 16))
+    seen.append(session.labels())
+    session.click((2, 2, 2), positive=False)
+    seen.append(session.labels())
+    assert session.new_object() == 2
+    session.box((7, 17, 32), (17, 31, 44))
+    seen.append(session.labels())
+    session.reset()
+    assert not session.mask(2).any()
+    for expected in reversed(seen):
+        assert session.undo()
+        np.testing.assert_array_equal(session.labels(), expected)
+    assert not session.undo()
+
+
+def test_what_is_undone_leaves_no_trace(session: Session) -> None:
+    session.click((12, 22, 16))
+    once = session.click((12, 22, 22))
+    session.undo()
+    session.click((1, 1, 1), positive=False)
+    session.undo()
+    np.testing.assert_array_equal(session.click((12, 22, 22)), once)
+
+
+def test_locked_objects_keep_their_voxels(session: Session) -> None:
+    first = session.box((6, 14, 8), (19, 31, 25))
+    session.lock(1)
+    assert session.new_object() == 2
+    assert session.new_object() == 2, "nothing was said of it"
+    everything = np.ones(SHAPE, bool)
+    np.testing.assert_array_equal(session.previous(everything), ~first)
+    session.lock(1, False)
+    np.testing.assert_array_equal(session.previous(everything), everything)
+    assert not session.mask(1).any()
+    session.select(1)
+    assert session.current == 1
+
+
+def test_rounds_of_clicks_are_those_of_cases(session: Session, engine: Engine) -> None:
+    """To the last voxel: the evaluator uses a session, the container has a file each round."""
+    predictor = Predictor(device="cpu")
+    boxes = (Box.measured(BALL), Box.measured(OTHER))
+    case = replace(session.case(), boxes=boxes)
+    rounds = [{1: ((12, 30, 16), True), 2: ((12, 24, 45), False)}, {2: ((9, 24, 38), True)}]
+    running = predictor.session(case)
+    labels = running.predict().labels
+    np.testing.assert_array_equal(labels, predictor.predict(case))
+    given = [Clicks(), Clicks()]
+    for clicks in rounds:
+        for index, (point, foreground) in clicks.items():
+            old = given[index - 1]
+            given[index - 1] = Clicks((*old.points, point), (*old.foreground, foreground))
+        wanted = predictor.predict(replace(case, clicks=tuple(given), previous=labels))
+        running.add_clicks(clicks)
+        labels = running.predict().labels
+        np.testing.assert_array_equal(labels, wanted)
+
+
+def test_a_case_is_opened_with_all_that_it_says(engine: Engine, ball_case: Case) -> None:
+    session = Session(engine=engine)
+    previous = np.zeros(ball_case.volume.shape, np.uint8)
+    previous[3, 4, 5] = 2
+    case = replace(ball_case, clicks=(Clicks(), Clicks(((1, 2, 3),), (True,))), previous=previous)
+    session.open(case)
+    assert session.objects == 2
+    assert session.case().boxes == (ball_case.boxes[0], None)
+    assert session.case().clicks == case.clicks
+    assert session.mask(2)[3, 4, 5]
+    session.open(replace(ball_case, boxes=(), clicks=()))
+    assert session.case().n_classes == 0
+
+
+@pytest.mark.parametrize(
+    ("say", "message"),
+    [
+        (lambda s: s.click((24, 0, 0)), r"click \(24, 0, 0\) is outside the volume of shape \(24, 48, 48\)"),
+        (lambda s: s.box((3, 3, 3), (3, 9, 9)), "is empty"),
+        (lambda s: s.box((30, 0, 0), (31, 4, 4)), "outside the volume"),
+        (lambda s: s.scribble(np.zeros(SHAPE, bool)), "scribble is empty; mark a voxel"),
+        (lambda s: s.lasso(np.ones((2, 2, 2), bool)), r"lasso has shape \(2, 2, 2\)"),
+        (lambda s: s.previous(np.ones((2, 2, 2), bool)), r"mask has shape \(2, 2, 2\)"),
+        (lambda s: s.set_volume(np.zeros((3, 3))), r"volume has shape \(3, 3\)"),
+        (lambda s: s.set_volume(np.zeros((3, 3, 3)), (1, 0, 1)), "spacing is"),
+    ],
+)
+def test_what_cannot_be_is_told_and_changes_nothing(session: Session, say, message: str) -> None:
+    before = session.click((12, 22, 16))
+    with pytest.raises(CaseError, match=message):
+        say(session)
+    np.testing.assert_array_equal(session.mask(), before)
+    assert session.undo()
+    assert not session.undo()
+
+
+def test_without_a_volume_or_an_object(engine: Engine) -> None:
+    session = Session(engine=engine)
+    for say in (session.predict, session.case, session.reset, lambda: session.click((0, 0, 0))):
+        with pytest.raises(CaseError, match="there is no volume; call set_volume first"):
+            say()
+    for say in (session.select, session.lock):
+        with pytest.raises(ValueError, match=r"object 2: there are 1\.\.1"):
+            say(2)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+def test_points_of_a_region_lie_in_it_apart_from_one_another(seed: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    region = np.zeros((6, 12, 12), bool)
+    region[tuple(rng.integers(0, n, size) for n in region.shape)] = True
+    points = sampled(region)
+    assert 1 <= len(points) <= MOST_POINTS
+    assert len(set(points)) == len(points)
+    assert all(region[point] for point in points)
+
+
+def test_the_first_point_of_a_region_is_the_innermost() -> None:
+    assert sampled(BALL)[0] == (12, 22, 16)
+
+
+@given(
+    st.tuples(*[st.integers(0, n - 1) for n in SHAPE]),
+    st.tuples(*[st.integers(1, 20)] * 3),
+    st.floats(0.2, 8),
+)
+def test_a_box_is_thickened_only_where_it_is_flat(
+    lower: tuple[int, int, int], size: tuple[int, int, int], ratio: float
+) -> None:
+    upper = tuple(min(a + n, end) for a, n, end in zip(lower, size, SHAPE, strict=True))
+    box = Box(lower, upper, lower[0])
+    new = thickened(box, SHAPE, ratio)
+    for axis in range(3):
+        assert 0 <= new.lower[axis] <= box.lower[axis]
+        assert box.upper[axis] <= new.upper[axis] <= SHAPE[axis]
+        if box.shape[axis] > 1:
+            assert (new.lower[axis], new.upper[axis]) == (box.lower[axis], box.upper[axis])
