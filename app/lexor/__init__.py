@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from lexor.cores import spare_the_cores
@@ -16,11 +15,6 @@ if TYPE_CHECKING:
     from lexor.prompting import auto_prompt
 
 __all__ = ["Predictor", "Session", "auto_prompt", "create_model", "list_models", "read_case"]
-
-try:
-    __version__ = version("lexor")
-except PackageNotFoundError:  # a source tree on the path, not installed
-    __version__ = "0+unknown"
 
 # Before anything imports torch.
 spare_the_cores()
@@ -36,7 +30,14 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Torch takes a second to import; `lexor --help` must not pay it.
+    # Torch takes a second to import, and even the version a fifth of what `lexor --help` takes.
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("lexor")
+        except PackageNotFoundError:  # a source tree on the path, not installed
+            return "0+unknown"
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'lexor' has no attribute {name!r}")

@@ -184,6 +184,8 @@ def test_models_lists_the_registry() -> None:
     assert result.exit_code == 0
     for name in ("mobilenet3d", "vit_b", "vit_s"):
         assert name in result.output
+    first, *_ = result.output.splitlines()
+    assert first.startswith("2 of 7 models have weights: mobilenet3d, vit_s.")
 
 
 def test_demo_leaves_masks_and_a_picture(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ _PRINTING = ("prompt", "models", "evaluate", "weights", "bench")
 
 app = typer.Typer(
     help="Interactive and automatic segmentation of 3D medical images.",
+    # rich takes longer to import than all that `lexor --help` needs beside it.
+    rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

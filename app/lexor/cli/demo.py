@@ -27,7 +27,10 @@ def demo(
     model: ModelOption = "mobilenet3d",
     device: DeviceOption = Device.AUTO,
 ) -> None:
-    """Segment three real cases that come with Lexor, from boxes and from no prompt, and draw the answers."""
+    """Segment three real cases and draw the answers.
+
+    They come with Lexor, and are answered from their boxes and from no prompt.
+    """
     from lexor.errors import WeightsError
     from lexor.inference.batch import predict_files
     from lexor.viewing.demo import copy_cases, draw_demo

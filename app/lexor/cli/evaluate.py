@@ -90,7 +90,10 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the boxes' loosening, and of what --limit draws.")] = 7,
 ) -> None:
-    """Score the challenge's protocol: the box run beside three answers that need no model, then clicks."""
+    """Score the challenge's protocol on labelled cases.
+
+    The box run stands beside three answers that need no model; then come rounds of clicks.
+    """
     from lexor.cli.console import progress
     from lexor.errors import CaseError, WeightsError
     from lexor.evaluation.cases import choose_cases

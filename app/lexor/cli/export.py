@@ -28,7 +28,7 @@ def export(
         float | None, typer.Option(help="Write shards of at most so many MB beside it, too.")
     ] = None,
 ) -> None:
-    """Write a run's averaged weights in half precision, with their card and manifest entry."""
+    """Write a run's weights with their card. The averaged weights, in half precision, and their manifest entry."""
     from lexor.errors import WeightsError
     from lexor.models.shards import split_weights
     from lexor.training.config import TrainingError

@@ -14,7 +14,7 @@ def join(
     index: Annotated[Path, typer.Argument(help="NAME.safetensors.index.json, its shards beside it.")],
     weights: Annotated[Path, typer.Argument(help="File to write.")],
 ) -> None:
-    """Put the shards of a weights file together again."""
+    """Put shards of weights together again."""
     from lexor.errors import WeightsError
     from lexor.models.shards import join_weights
 

@@ -38,7 +38,7 @@ def leave_out(
         Path | None, typer.Option("--csv", help="Write a row per label, of each turn's best run.")
     ] = None,
 ) -> None:
-    """Score on unseen sources: train without some in turn, score on them, stop when that no longer rises."""
+    """Train without some sources, and score on them. It stops when that no longer rises."""
     from lexor.errors import CaseError
     from lexor.evaluation.tables import modality_table, tables_of, write_rows
     from lexor.training.config import TrainingError, load_config

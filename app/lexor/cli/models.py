@@ -11,6 +11,7 @@ from lexor.cli.options import (
     DeviceOption,
     failure,
 )
+from lexor.cli.output import say
 
 if TYPE_CHECKING:
     pass
@@ -22,7 +23,10 @@ def models(
     ] = False,
     device: DeviceOption = Device.AUTO,
 ) -> None:
-    """List the models: parameters, weights, licence, and the scores on their card."""
+    """List the models, those with weights first.
+
+    Parameters, weights, licence, and the scores on their card.
+    """
     from lexor.cli.console import print_models
     from lexor.errors import WeightsError
     from lexor.models.factory import list_models
@@ -37,4 +41,8 @@ def models(
             measures = list(measure_models(device=choose_device(device.value).type))
     except (WeightsError, ValueError) as problem:
         raise failure(problem) from None
+    ready = [model.name for model in found if model.bundled]
+    say(
+        f"{len(ready)} of {len(found)} models have weights: {', '.join(ready)}. Train the others, or import weights."
+    )
     print_models(found, measures)

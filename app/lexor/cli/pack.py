@@ -15,7 +15,7 @@ def pack(
     file: Annotated[Path, typer.Argument(help="The packed file to write; --data takes it.")],
     limit_mb: Annotated[float, typer.Option(help="Largest size, MB; voxels lose low bits to keep it.")] = 50,
 ) -> None:
-    """Pack labelled cases into one small file, to train where no folder can be had."""
+    """Pack labelled cases into one small file. It can be trained on where no folder can be had."""
     from lexor.training.config import TrainingError
     from lexor.training.pack import pack as run
 

@@ -23,7 +23,7 @@ def retrain(
         int | None, typer.Option(min=1, help="Training processes, in place of the card's.")
     ] = None,
 ) -> None:
-    """Make weights again: every run of their card in turn. Where it was stopped, it goes on."""
+    """Make weights again, as their card says. Where it was stopped, it goes on."""
     from lexor.errors import WeightsError
     from lexor.training.config import TrainingError
     from lexor.training.retrain import data_differ

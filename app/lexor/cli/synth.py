@@ -18,7 +18,7 @@ def synth(
         str | None, typer.Option(help="CT, MR, PET, US or Microscopy; all if not given.")
     ] = None,
 ) -> None:
-    """Write synthetic cases as training sees them, and a contact sheet of them."""
+    """Write synthetic cases, and a contact sheet. They are what training sees."""
     from lexor.training.contact_sheet import draw_scenes
     from lexor.training.synth import read_scene, write_scenes
 

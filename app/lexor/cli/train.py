@@ -39,7 +39,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
 ) -> None:
-    """Train a model for a budget of minutes or steps. Ctrl-C saves; --resume goes on."""
+    """Train a model for some minutes or steps. Ctrl-C saves; --resume goes on."""
     from lexor.errors import WeightsError
     from lexor.training.config import TrainingError, load_config
     from lexor.training.loop import train as run

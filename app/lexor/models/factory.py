@@ -127,12 +127,13 @@ def create_model(
 
 
 def list_models() -> list[ModelInfo]:
-    """All models, in the registry's order, with what is known of their bundled weights.
+    """All models, those with weights first, with what is known of these.
 
     Raises:
         WeightsError: a weights folder's manifest or card cannot be read.
     """
-    return [_describe(name, architecture) for name, architecture in ARCHITECTURES.items()]
+    found = [_describe(name, architecture) for name, architecture in ARCHITECTURES.items()]
+    return sorted(found, key=lambda model: not model.bundled)
 
 
 def _architecture(name: str) -> Architecture:
