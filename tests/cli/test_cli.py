@@ -223,8 +223,8 @@ def test_a_name_that_the_terminal_cannot_show(folders: tuple[Path, Path]) -> Non
 
 def test_being_asked_to_end_it_ends() -> None:
     code = (
-        "import os, signal; from lexor import cli;"
-        "cli.app = lambda: os.kill(os.getpid(), signal.SIGTERM); cli.main()"
+        "import os, signal; from lexor.cli import command;"
+        "command.app = lambda: os.kill(os.getpid(), signal.SIGTERM); command.main()"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 128 + signal.SIGTERM
 

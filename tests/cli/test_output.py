@@ -33,15 +33,15 @@ def test_control_characters_are_escaped_and_no_others(text: str, shown: str) -> 
 # A command of three lines on each stream that ends as it says; `predict` and `prompt` differ in what they are for.
 COMMAND = """
 import sys
-from lexor import cli
+from lexor.cli import command
 def app():
     for number in range(3):
         print("out", number)
         print("err", number, file=sys.stderr)
     open(sys.argv[2], "w").close()
     raise SystemExit(int(sys.argv[3]))
-cli.app = app
-cli.main()
+command.app = app
+command.main()
 """
 
 

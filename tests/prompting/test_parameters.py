@@ -9,7 +9,7 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 
-from lexor.cli import main as cli
+from lexor.prompt import prompt
 from lexor.prompting import CandidateParameters, IntensityParameters
 
 
@@ -66,8 +66,8 @@ def test_takes_the_limits_and_numpy_numbers() -> None:
 
 
 def test_each_is_an_option_with_its_section_in_the_help() -> None:
-    hints = get_type_hints(cli.prompt, include_extras=True)
-    defaults = inspect.signature(cli.prompt).parameters
+    hints = get_type_hints(prompt, include_extras=True)
+    defaults = inspect.signature(prompt).parameters
     for field in dataclasses.fields(IntensityParameters):
         option = {"closing_radius": "radius"}.get(field.name, field.name)
         assert defaults[option].default == field.default, option
@@ -75,8 +75,8 @@ def test_each_is_an_option_with_its_section_in_the_help() -> None:
 
 
 def test_each_of_the_candidates_is_an_option_with_its_default() -> None:
-    hints = get_type_hints(cli.prompt, include_extras=True)
-    defaults = inspect.signature(cli.prompt).parameters
+    hints = get_type_hints(prompt, include_extras=True)
+    defaults = inspect.signature(prompt).parameters
     for field in dataclasses.fields(CandidateParameters):
         text = get_args(hints[field.name])[1].help
         if isinstance(field.default, tuple):

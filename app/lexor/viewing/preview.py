@@ -50,7 +50,7 @@ def draw_panels(rows: Sequence[Sequence[Panel]], path: Path) -> Path:
         rows: as many panels each.
         path: of the PNG.
     """
-    ratios = [row[0].image.shape[0] / row[0].image.shape[1] for row in rows]
+    ratios = [max(panel.image.shape[0] / panel.image.shape[1] for panel in row) for row in rows]
     columns = len(rows[0])
     figure = Figure(figsize=(3.3 * columns, 3.3 * sum(ratios) + 0.3 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
