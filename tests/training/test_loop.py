@@ -36,6 +36,7 @@ def tiny(steps: int, **overrides: object) -> TrainingConfig:
     return load_config("smoke", TINY | {"budget.steps": steps} | overrides)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, data: Path) -> None:
     paths = {"data.paths": [data], "mix.real": 0.5}
     whole = train(tiny(6, **paths), tmp_path / "whole", device="cpu")
@@ -50,6 +51,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, data: Path) -> N
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_as_if_never_stopped(tmp_path: Path) -> None:
     """Between two rows of the log, where each process has sums of its own."""
     settings = {"devices": 2, "model.window": [12, 24, 24], "log_every": 3}
@@ -63,6 +65,7 @@ def test_two_processes_go_on_as_if_never_stopped(tmp_path: Path) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_as_it_began(tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     save_plain(create_model("mobilenet3d", weights=None, seed=1), start, "mobilenet3d")
