@@ -113,6 +113,7 @@ def test_a_gradient_that_is_not_finite_is_passed_over(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_what_a_started_process_finds_wrong_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "torn.safetensors").write_bytes(b"torn")
     config = tiny(1, devices=2, **{"model.start": tmp_path / "torn.safetensors"})
@@ -120,6 +121,7 @@ def test_what_a_started_process_finds_wrong_is_one_line(tmp_path: Path) -> None:
         train(config, tmp_path / "run", device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["segvol_vit_s", "mobilenet3d", "vit_s"])
 def test_every_family_trains_in_bfloat16(tmp_path: Path, name: str) -> None:
     overrides = {"model.name": name, "model.window": [16, 64, 64], "precision": "bf16-mixed", "batch": 1}
@@ -168,6 +170,7 @@ def test_bad_weights_of_the_loss_stop_the_run(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work_and_save_when_asked_to_stop(tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(tiny(10**6, devices=2, **{"model.window": [12, 24, 24]}).dump())
     command = [sys.executable, "-W", "error", "-m", "lexor.training.cli", "train"]
