@@ -16,7 +16,7 @@ RUN apt-get update \
 WORKDIR /workspace
 
 # cu130: everything from PyPI; driver 580 or newer. cu126: driver 525.60.13 or newer; torch is from PyTorch's own
-# index. cpu: no GPU, a fifth of the size; torch is from there, too.
+# index. cpu: no GPU, a quarter of the size; torch is from there, too.
 ARG CUDA=cu130
 ARG TORCH_INDEX=https://download.pytorch.org/whl/${CUDA}
 

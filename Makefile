@@ -44,7 +44,7 @@ lint: $(VENV)/tests
 	$(BIN)/mypy
 	$(BIN)/shellcheck predict.sh .ci/run tests/container/*.sh
 
-# CUDA=cu126 is for older drivers, CUDA=cpu for none (a fifth of the size): both need PyTorch's own package index.
+# CUDA=cu126 is for older drivers, CUDA=cpu for none (a quarter of the size): both need PyTorch's own package index.
 # BASE_IMAGE is another base.
 image:
 	docker build --tag $(IMAGE) $(if $(CUDA),--build-arg CUDA=$(CUDA)) \

@@ -147,6 +147,7 @@ def test_an_unknown_model_is_said(folders: tuple[Path, Path]) -> None:
     assert "resnet" in result.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["auto", "intensity"])
 def test_prompt_prints_the_challenges_boxes(folders: tuple[Path, Path], method: str) -> None:
     inputs, _ = folders
@@ -188,6 +189,7 @@ def test_models_lists_the_registry() -> None:
     assert first.startswith("2 of 7 models have weights: mobilenet3d, vit_s.")
 
 
+@pytest.mark.slow
 def test_demo_leaves_masks_and_a_picture(tmp_path: Path) -> None:
     result = runner.invoke(app, ["demo", str(tmp_path), "--device", "cpu"])
     assert result.exit_code == 0, result.output

@@ -88,6 +88,7 @@ def test_the_mean_with_other_weights_is_written_and_told(tmp_path: Path) -> None
     }
 
 
+@pytest.mark.slow
 def test_a_run_knows_what_it_started_from_whatever_lies_there_now(tmp_path: Path) -> None:
     def config(**more: object) -> TrainingConfig:
         tiny = {"model.window": [8, 16, 16], "budget": {"steps": 1}}

@@ -54,6 +54,7 @@ def test_every_turn_scores_what_it_did_not_see(config: TrainingConfig, tmp_path:
         list(leave_out_scores(config, tmp_path / "runs", [["CT_delta"]], device="cpu"))
 
 
+@pytest.mark.slow
 def test_every_run_starts_from_the_mean_that_the_last_one_left(
     config: TrainingConfig, tmp_path: Path
 ) -> None:
@@ -78,6 +79,7 @@ def test_every_run_starts_from_the_mean_that_the_last_one_left(
     assert [found.samples for found in (second, third)] == [2 * first.samples, 3 * first.samples]
 
 
+@pytest.mark.slow
 def test_a_turn_ends_when_its_score_no_longer_rises(
     config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +106,7 @@ def test_a_start_that_has_seen_the_sources_is_refused(config: TrainingConfig, tm
         next(leave_out_scores(leaking, tmp_path / "runs", [["CT_alpha"]], device="cpu"))
 
 
+@pytest.mark.slow
 def test_the_runs_of_another_chain_are_not_gone_on_with(config: TrainingConfig, tmp_path: Path) -> None:
     def chain(**how: Any) -> list[LeftOut]:
         return list(leave_out_scores(config, tmp_path / "runs", [["CT_alpha"]], 3, device="cpu", **how))

@@ -36,6 +36,7 @@ def tiny(steps: int, **overrides: object) -> TrainingConfig:
     return load_config("smoke", TINY | {"budget.steps": steps} | overrides)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, data: Path) -> None:
     paths = {"data.paths": [data], "mix.real": 0.5}
     whole = train(tiny(6, **paths), tmp_path / "whole", device="cpu")
@@ -50,6 +51,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, data: Path) -> N
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_as_if_never_stopped(tmp_path: Path) -> None:
     """Between two rows of the log, where each process has sums of its own."""
     settings = {"devices": 2, "model.window": [12, 24, 24], "log_every": 3}
@@ -63,6 +65,7 @@ def test_two_processes_go_on_as_if_never_stopped(tmp_path: Path) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_as_it_began(tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     save_plain(create_model("mobilenet3d", weights=None, seed=1), start, "mobilenet3d")
@@ -110,6 +113,7 @@ def test_a_gradient_that_is_not_finite_is_passed_over(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_what_a_started_process_finds_wrong_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "torn.safetensors").write_bytes(b"torn")
     config = tiny(1, devices=2, **{"model.start": tmp_path / "torn.safetensors"})
@@ -117,6 +121,7 @@ def test_what_a_started_process_finds_wrong_is_one_line(tmp_path: Path) -> None:
         train(config, tmp_path / "run", device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["segvol_vit_s", "mobilenet3d", "vit_s"])
 def test_every_family_trains_in_bfloat16(tmp_path: Path, name: str) -> None:
     overrides = {"model.name": name, "model.window": [16, 64, 64], "precision": "bf16-mixed", "batch": 1}
@@ -165,6 +170,7 @@ def test_bad_weights_of_the_loss_stop_the_run(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work_and_save_when_asked_to_stop(tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(tiny(10**6, devices=2, **{"model.window": [12, 24, 24]}).dump())
     command = [sys.executable, "-W", "error", "-m", "lexor.cli", "train"]

@@ -38,6 +38,7 @@ def retrained(weights: Path, data: Path, out: Path) -> str:
     return done.output
 
 
+@pytest.mark.slow
 def test_one_command_makes_the_same_weights_again(tmp_path: Path, data: Path, shipped: Path) -> None:
     done = retrained(shipped, data, tmp_path / "again")
     assert "warning" not in done
@@ -53,6 +54,7 @@ def test_one_command_makes_the_same_weights_again(tmp_path: Path, data: Path, sh
     assert (tmp_path / "again" / "1" / "last.pt").stat().st_mtime_ns == saved, "and nothing was done"
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_is_not_the_next_ones_start(
     tmp_path: Path, data: Path, shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +70,7 @@ def test_a_run_that_was_stopped_is_not_the_next_ones_start(
     assert read_card(weights)["training"]["before"]["steps"] == 2, "it went on"
 
 
+@pytest.mark.slow
 def test_another_cards_runs_are_not_gone_on_with(tmp_path: Path, data: Path, shipped: Path) -> None:
     card = shipped.with_suffix(".json")
     retrain(card, [data], tmp_path / "again", device="cpu")
@@ -78,12 +81,14 @@ def test_another_cards_runs_are_not_gone_on_with(tmp_path: Path, data: Path, shi
         retrain(card, [data], tmp_path / "again", device="cpu")
 
 
+@pytest.mark.slow
 def test_other_cases_are_warned_of(tmp_path: Path, data: Path, shipped: Path) -> None:
     sorted(data.glob("*.npz"))[0].unlink()
     done = retrained(shipped, data, tmp_path / "again")
     assert "was trained on other cases than these" in done
 
 
+@pytest.mark.slow
 def test_a_card_without_a_run_is_an_error(tmp_path: Path, shipped: Path) -> None:
     card = shipped.with_suffix(".json")
     told = json.loads(card.read_text("utf-8"))

@@ -2,6 +2,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from lexor.models.factory import create_model
@@ -16,6 +17,7 @@ def dice(answer: torch.Tensor, truth: torch.Tensor) -> list[float]:
     return (2 * (answer & truth).sum(axes) / (answer.sum(axes) + truth.sum(axes))).tolist()
 
 
+@pytest.mark.slow
 def test_a_minute_of_training_learns(tmp_path: Path) -> None:
     """Steps for a minute: what a run of so many leaves does not depend on the machine."""
     config = load_config("smoke", {"budget.minutes": None, "budget.steps": 120})
