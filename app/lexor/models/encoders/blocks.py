@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lexor.models.encoders import Encoder, Stride
+from lexor.models.encoders.initial import kaiming_normal_
 
 
 def padded_to_even(x: Float[Tensor, "B C D H W"], axes: int = 3) -> Float[Tensor, "B C d h w"]:
@@ -71,7 +72,7 @@ class DepthwiseConv3d(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, 1, 3, 3, 3))
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        kaiming_normal_(self.weight)
 
     def forward(self, x: Float[Tensor, "B C D H W"]) -> Float[Tensor, "B C D H W"]:
         return depthwise_conv(x, self.weight, self.training)

@@ -21,6 +21,7 @@ from lexor.models.encoders.blocks import (
     normalisation,
     pyramid,
 )
+from lexor.models.encoders.initial import kaiming_normal_
 from lexor.models.encoders.vit import FeedForward, SelfAttention
 
 WIDTHS = (32, 64, 128, 256, 512)
@@ -44,7 +45,7 @@ class RepMixer(nn.Module):
         self.plane = nn.Parameter(torch.empty(channels, 1, 1, 3, 3))
         self.voxel = nn.Parameter(torch.ones(channels, 1, 1, 1, 1))
         for kernel in (self.space, self.plane):
-            nn.init.kaiming_normal_(kernel, nonlinearity="relu")
+            kaiming_normal_(kernel)
         self.scales = nn.Parameter(torch.full((3, channels, 1, 1, 1, 1), BRANCH_SCALE))
         self.fused: nn.Parameter | None = None
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lexor.models.encoders import Encoder, Stride, register_encoder
+from lexor.models.encoders.initial import trunc_normal_
 
 WINDOW = (32, 256, 256)
 PATCH = (4, 16, 16)
@@ -44,7 +45,7 @@ class PatchEmbedding(nn.Module):
         voxels = in_channels * math.prod(patch)
         self.patch_embeddings = nn.Sequential(Patches(patch), nn.Linear(voxels, width))
         self.position_embeddings = nn.Parameter(torch.zeros(1, math.prod(self.grid), width))
-        nn.init.trunc_normal_(self.position_embeddings, std=0.02)
+        trunc_normal_(self.position_embeddings)
 
     def positions(self, grid: Stride) -> Float[Tensor, "1 N E"]:
         """Embeddings of a grid: the learned ones, resampled trilinearly where it is not the window's own."""
@@ -146,7 +147,7 @@ class ViT(Encoder):
         self.norm = nn.LayerNorm(width)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                trunc_normal_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
