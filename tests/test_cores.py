@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lexor import cores as _cores
+from lexor import cores
 from lexor.cores import usable_cores
 
 REPORT = (
@@ -21,7 +21,7 @@ REPORT = (
 @pytest.fixture(autouse=True)
 def eight(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight cores by the affinity mask."""
-    monkeypatch.setattr(_cores, "affine_cores", lambda: 8)
+    monkeypatch.setattr(cores, "affine_cores", lambda: 8)
 
 
 def make_proc(folder: Path, cgroup: str, *mounts: tuple[str, str, str, str]) -> Path:
@@ -122,7 +122,7 @@ def test_what_the_user_has_set_stays(environment: dict[str, str], printed: list[
 
 
 QUOTA = (
-    "import lexor._cores as c; c.usable_cores = lambda: 1; c.affine_cores = lambda: 2; c.spare_the_cores(); "
+    "import lexor.cores as c; c.usable_cores = lambda: 1; c.affine_cores = lambda: 2; c.spare_the_cores(); "
 )
 
 

@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 from lexor.bench import memory, textbook
-from lexor.bench import prompting as prompts
 from lexor.bench.phantoms import body
 from lexor.cli import app
 from lexor.geometry import Box
@@ -21,7 +20,7 @@ VOLUME = body((12, 40, 44))
 
 @pytest.fixture(scope="module")
 def comparison() -> prompts.Comparison:
-    return prompts.compare("a body", VOLUME, repeats=2, with_memory=False)
+    return prompting.compare("a body", VOLUME, repeats=2, with_memory=False)
 
 
 def test_both_pipelines_run_stage_by_stage(comparison: prompts.Comparison) -> None:
@@ -39,7 +38,7 @@ def test_the_table_gives_ratios_and_the_verdict(comparison: prompts.Comparison) 
     slow = prompts.Timing(stages, 5.0, 5.0, comparison.best.boxes)
     fast = prompts.Timing(dict.fromkeys(prompts.STAGES, 0.25), 0.5, 1.0, comparison.best.boxes)
     fixed = prompts.Comparison("a body", (12, 40, 44), slow, fast, fast, 17.0, 6.5)
-    lines = [" ".join(line.split()) for line in prompts.describe(fixed).splitlines()]
+    lines = [" ".join(line.split()) for line in prompting.describe(fixed).splitlines()]
     assert lines[0] == "a body, 12x40x44"
     assert "mask 1.000 0.250 4.0x" in lines
     assert "all 5.000 0.500 10.0x" in lines
@@ -47,8 +46,8 @@ def test_the_table_gives_ratios_and_the_verdict(comparison: prompts.Comparison) 
     assert lines[-2].endswith("textbook 17.00, 13.00; lexor 6.50, 2.50")
     assert lines[-1] == "boxes: the same"
     other = dataclasses.replace(fast, boxes=[Box.whole((12, 40, 44))])
-    assert "DIFFERENT" in prompts.describe(dataclasses.replace(fixed, best=other))
-    assert "lexor not measured" in prompts.describe(dataclasses.replace(fixed, peak=None))
+    assert "DIFFERENT" in prompting.describe(dataclasses.replace(fixed, best=other))
+    assert "lexor not measured" in prompting.describe(dataclasses.replace(fixed, peak=None))
 
 
 def test_the_command_takes_a_case_and_fails_on_another_box(
@@ -87,7 +86,7 @@ def test_the_peak_of_a_call_is_what_it_allocates() -> None:
 
 def test_the_prompt_needs_less_than_three_bytes_a_voxel_beyond_the_smoothed_volume() -> None:
     volume = body((64, 256, 256))
-    peak = memory.peak_bytes(prompts._lexor, volume, 1, textbook.PAPER, "cpu")
+    peak = memory.peak_bytes(prompting._lexor, volume, 1, textbook.PAPER, "cpu")
     if peak is None:
         pytest.skip("the kernel does not tell a process its peak memory")
     assert prompts.SMOOTHED_BYTES - 1 < peak / volume.size < prompts.SMOOTHED_BYTES + 3

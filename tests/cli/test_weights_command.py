@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from lexor.cli import app
 from lexor.io.case import Case, write_case
-from lexor.models import weights as checkpoints
+from lexor.models import weights
 from lexor.models.factory import create_model
 from lexor.models.inventory import list_weights, weights_in
 from lexor.models.shards import HEADER_BYTES, split_weights
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             nn.Linear(30, 40), tmp_path / f"{name}.safetensors", architecture=name, licence="MIT", card={}
         )
     monkeypatch.setattr("lexor.models.inventory.weight_folders", lambda: [tmp_path, tmp_path / "none"])
-    monkeypatch.setattr(checkpoints, "weight_folders", lambda: [tmp_path, tmp_path / "none"])
+    monkeypatch.setattr(weights, "weight_folders", lambda: [tmp_path, tmp_path / "none"])
     return tmp_path
 
 
@@ -105,15 +105,15 @@ def test_weights_are_looked_for_in_a_wheel_a_checkout_and_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LEXOR_WEIGHTS", raising=False)
-    package = Path(checkpoints.__file__).resolve().parents[1]
+    package = Path(weights.__file__).resolve().parents[1]
     # A wheel holds them inside the package (pyproject.toml, force-include); a checkout beside app/.
     assert weight_folders() == [
         package / "weights",
         package.parents[1] / "weights",
         Path("/workspace/weights"),
     ]
-    installed = tmp_path / "site-packages" / "lexor" / "models" / "checkpoints.py"
-    monkeypatch.setattr(checkpoints, "__file__", str(installed))
+    installed = tmp_path / "site-packages" / "lexor" / "models" / "weights.py"
+    monkeypatch.setattr(weights, "__file__", str(installed))
     assert weight_folders()[0] == tmp_path / "site-packages" / "lexor" / "weights"
     monkeypatch.setenv("LEXOR_WEIGHTS", str(tmp_path))
     assert weight_folders()[0] == tmp_path
@@ -123,7 +123,7 @@ def test_weights_are_looked_for_in_a_wheel_a_checkout_and_the_image(
 def test_a_model_without_weights_ends_with_2_and_says_where_it_looked(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "weight_folders", lambda: [tmp_path])
+    monkeypatch.setattr(weights, "weight_folders", lambda: [tmp_path])
     (tmp_path / "case.npz").touch()
     result = runner.invoke(
         app, ["predict", str(tmp_path), str(tmp_path / "out"), "--model", model, "--device", "cpu"]

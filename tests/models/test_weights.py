@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lexor.errors import WeightsError
-from lexor.models import weights as checkpoints
+from lexor.models import weights
 from lexor.models.weights import (
     bundled_weights,
     load_weights,
@@ -215,7 +215,7 @@ def test_unreadable_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "No such file" in error_of(tmp_path / "absent.safetensors")
     path = tmp_path / "big.safetensors"
     path.write_bytes(bytes(100))
-    monkeypatch.setattr(checkpoints, "MAX_BYTES", 99)
+    monkeypatch.setattr(weights, "MAX_BYTES", 99)
     assert "100 bytes, more than the 99 allowed" in error_of(path)
 
 
@@ -244,7 +244,7 @@ def test_a_card_cannot_point_out_of_its_folder(saved: Path) -> None:
 
 def test_folders_are_searched_in_order(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LEXOR_WEIGHTS", raising=False)
-    package = Path(checkpoints.__file__).parents[1]
+    package = Path(weights.__file__).parents[1]
     assert weight_folders() == [
         package / "weights",
         package.parents[1] / "weights",

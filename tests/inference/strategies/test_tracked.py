@@ -12,7 +12,7 @@ from lexor.geometry import Box, Clicks
 from lexor.inference.predictor import Predictor
 from lexor.inference.runner import Runner
 from lexor.inference.settings import SETTINGS
-from lexor.inference.strategies import tracked as following
+from lexor.inference.strategies import tracked
 from lexor.inference.strategies.tracked import (
     elongation,
     piece_length,
@@ -213,5 +213,5 @@ def test_a_very_long_object_has_longer_pieces_not_more() -> None:
     box = Box((0, 10, 10), (400, 13, 13), 200)
     model = NearTheBox()
     labels = Predictor(model, "cpu").predict(Case("CT", volume, None, (box,), (), None, ()))
-    assert 20 <= len(model.boxes) <= following.MOST_PIECES
+    assert 20 <= len(model.boxes) <= tracked.MOST_PIECES
     assert (labels == 1).any((1, 2)).all()

@@ -37,7 +37,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """SegVol in small, under its name; the names of its tensors are those of the large one."""
     entry = Architecture(__name__, "build_small", {}, "segvol_vit_b.safetensors")
     monkeypatch.setattr(factory, "ARCHITECTURES", {**factory.ARCHITECTURES, MODEL: entry})
-    monkeypatch.setattr("lexor.models.segvol.network.checkpoint.ARCHITECTURES", {MODEL: entry})
+    monkeypatch.setattr("lexor.models.segvol.checkpoint.ARCHITECTURES", {MODEL: entry})
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ runner = CliRunner()
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys, lexor.training.cli; "
+        "import sys, lexor.cli; "
         "print(sorted({'torch', 'pydantic', 'monai', 'lightning_fabric', 'yaml'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
