@@ -8,8 +8,8 @@ from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
-from lexor.cli.prompt import prompt
 
+from lexor.cli.prompt import prompt
 from lexor.prompting import CandidateParameters, IntensityParameters
 
 
