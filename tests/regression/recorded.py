@@ -52,7 +52,7 @@ def reproducible() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with mock.patch.object(runner, "_low_precision", return_value=None):
+        with mock.patch.object(runner, "low_precision", return_value=None):
             yield
     finally:
         torch.set_num_threads(threads)
