@@ -39,10 +39,11 @@ CASES: dict[str, tuple[Settings, ...]] = {
     "MR_tube": (BOXES,),
     "CT_openkbp_pt_203": (BOXES,),
     "MR_deepreg_prostateT2_case000002": (BOXES,),
+    "MR_msd_hippocampus_331": (ALONE,),
     "MR_msd_hippocampus_355": (BOXES,),
     "MR_sct_mt1_cord": (BOXES, AUTOMATIC),
     "PET_ibsi_STS040": (BOXES, ALONE, AUTOMATIC),
-    "US_deepreg_prostateTRUS_case000015": (BOXES, ALONE, AUTOMATIC),
+    "US_deepreg_prostateTRUS_case000015": (BOXES, AUTOMATIC),
 }
 
 

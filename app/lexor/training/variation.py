@@ -1,4 +1,4 @@
-"""Real cases in other shapes and looks: bodies and scanners are short, not minutes (design/training-findings.md)."""
+"""Real cases in other shapes and looks: bodies and scanners are short, not minutes."""
 
 from __future__ import annotations
 

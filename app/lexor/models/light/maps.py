@@ -1,7 +1,7 @@
 """Prompts as full-resolution maps: what the light family sees beside the image.
 
 Late tokens learn slowly from few samples; maps the encoder sees from its first layer learn several times as
-fast (design/training-findings.md). All maps are computed on the window, in float32, without gradients.
+fast. All maps are computed on the window, in float32, without gradients.
 """
 
 from __future__ import annotations

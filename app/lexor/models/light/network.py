@@ -2,7 +2,7 @@
 
 Object-centric: its window is the prompt's surroundings, every axis scaled freely, so all prompts of a case
 are batched. It keeps SegVol's framework (encoder, prompts, decoder of masks and of their quality) and gives the
-decoder dense prompts and fine features (design/training-findings.md).
+decoder dense prompts and fine features.
 """
 
 from __future__ import annotations
