@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from lexor.geometry import Box, Clicks
-from lexor.io.case import Case
+from shapes import check_package
+
+# Before anything of the package is imported.
+check_package("lexor")
+
+from lexor.geometry import Box, Clicks  # noqa: E402
+from lexor.io.case import Case  # noqa: E402
 
 # A loaded machine is no failure of the code.
 settings.register_profile("lexor", deadline=None)

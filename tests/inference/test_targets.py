@@ -112,14 +112,6 @@ def test_a_class_without_a_prompt_gets_an_automatic_box_and_a_warning(ball_case:
     assert "CT_ball" in warnings[0]
 
 
-def test_strictly_a_class_without_a_prompt_is_an_error(ball_case: Case) -> None:
-    case = replace(ball_case, boxes=(None, ball_case.boxes[0]), clicks=())
-    with pytest.raises(CaseError, match="CT_ball: class 1 has no usable prompt; give it a box or a click"):
-        resolve_targets(case, strict=True)
-    assert len(resolve_targets(ball_case, strict=True)[0]) == 1
-    assert len(resolve_targets(replace(case, boxes=()), strict=True)[0]) == 1, "a case may have no prompts"
-
-
 def test_what_is_found_makes_the_targets_but_for_algorithm_1(ball_case: Case) -> None:
     asked = []
 

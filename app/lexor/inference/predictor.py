@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Integer
 
 from lexor.inference.engine import Engine
 from lexor.inference.prediction import Prediction
@@ -56,7 +56,7 @@ class Predictor:
         session.open(case)
         return session
 
-    def predict(self, case: Case, prompt: PromptMode = "given") -> Int[np.ndarray, "D H W"]:
+    def predict(self, case: Case, prompt: PromptMode = "given") -> Integer[np.ndarray, "D H W"]:
         """Labels (D, H, W) of a case; see `segment`."""
         return self.segment(case, prompt).labels
 

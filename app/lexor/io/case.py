@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Float, Integer, Shaped, UInt8
 
 from lexor.errors import CaseError, Notes, shown
 from lexor.geometry import Box, Clicks
@@ -160,7 +160,7 @@ def read_labels(path: FilePath, key: str = "gts") -> Integer[np.ndarray, "D H W"
 
 def write_segmentation(
     path: FilePath,
-    labels: Integer[np.ndarray, "D H W"],
+    labels: Shaped[np.ndarray, ...],
     n_classes: int | None = None,
     probabilities: Sequence[Callable[[], Float[np.ndarray, "D H W"]]] | None = None,
 ) -> None:

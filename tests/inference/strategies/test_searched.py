@@ -165,7 +165,7 @@ def block(half: int) -> np.ndarray:
 @pytest.mark.parametrize("half", [3, 11, 19])
 def test_of_boxes_of_many_sizes_the_one_that_fits_is_found(half: int) -> None:
     volume = Volume.of(block(half) * np.uint8(200))
-    runner = Runner(Boxed(), torch.device("cpu"))
+    runner = Runner(Boxed(), torch.device("cpu"), zoom=None)
     clicks = Clicks(((30, 60, 60),), (True,))
     target = Target(1, None, clicks, None, (0.0, 0.0, 0.0), (60.0, 120.0, 120.0), "clicks")
     (answer,) = segment_searched(runner, volume, [target]).values()
@@ -216,7 +216,7 @@ def test_a_last_answer_that_is_nearly_right_is_corrected(x: int, corrected: bool
     target = Target(
         1, None, clicks, last.astype(np.uint8), (19.0, 40.0, 40.0), (42.0, 80.0, 80.0), "previous"
     )
-    (answer,) = segment_searched(Runner(Keeping(), torch.device("cpu")), volume, [target]).values()
+    (answer,) = segment_searched(Runner(Keeping(), torch.device("cpu"), zoom=None), volume, [target]).values()
     found = np.zeros(volume.shape, bool)
     found[answer.where] = answer.logits.numpy() > 0
     assert found[30, 60, 76] == corrected, "the ear is the last answer's"

@@ -12,7 +12,8 @@ from lexor.geometry import Box, Clicks
 from lexor.inference.predictor import Predictor
 from lexor.inference.runner import Runner
 from lexor.inference.settings import SETTINGS
-from lexor.inference.strategies import tracked
+from lexor.inference.strategies import strategy_of
+from lexor.inference.strategies.boxed import segment_boxed
 from lexor.inference.strategies.tracked import (
     elongation,
     piece_length,
@@ -191,14 +192,16 @@ def test_only_long_boxes_of_the_challenge_are_followed() -> None:
     box = Box((0, 10, 10), (20, 20, 20), 10)
     assert elongation(box, 1.0) == 2
     assert elongation(box, 3.0) == 6, "thick slices make it longer"
-    model, predictor = NearTheBox(), Predictor(NearTheBox(), "cpu")
+    model = NearTheBox()
+    runner = Runner(model, torch.device("cpu"))
+    thin, thick = (Volume(torch.zeros(1, 20, 40, 40, dtype=torch.uint8), ratio) for ratio in (1.0, 3.0))
     target = Target(1, box, Clicks((), ()), None, (0, 10, 10), (20, 20, 20), "box")
-    assert not predictor._is_long(target, 1.0)
-    assert predictor._is_long(target, 3.0)
+    assert strategy_of(runner, thin, target) is segment_boxed
+    assert strategy_of(runner, thick, target) is segment_tracked
     automatic = Target(1, box, Clicks((), ()), None, (0, 10, 10), (20, 20, 20), "automatic")
-    assert not predictor._is_long(automatic, 3.0), "its z range is a guess"
+    assert strategy_of(runner, thick, automatic) is segment_boxed, "its z range is a guess"
     model.zoom_out = "volume"
-    assert not Predictor(model, "cpu")._is_long(target, 3.0)
+    assert strategy_of(runner, thick, target) is segment_boxed
 
 
 def test_a_pieces_prompt_reaches_past_it_on_both_sides_of_its_slice() -> None:
@@ -213,5 +216,5 @@ def test_a_very_long_object_has_longer_pieces_not_more() -> None:
     box = Box((0, 10, 10), (400, 13, 13), 200)
     model = NearTheBox()
     labels = Predictor(model, "cpu").predict(Case("CT", volume, None, (box,), (), None, ()))
-    assert 20 <= len(model.boxes) <= tracked.MOST_PIECES
+    assert 20 <= len(model.boxes) <= SETTINGS.tracking.most_pieces
     assert (labels == 1).any((1, 2)).all()
