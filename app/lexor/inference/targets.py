@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Literal, get_args
 
 import numpy as np
@@ -243,11 +244,13 @@ def resolve_targets(
         strict: whether an automatic box must not stand in for a prompt that could not be read.
 
     Raises:
-        ValueError: there is no such mode.
+        ValueError: there is no such mode, or no such number of targets.
         CaseError: a box or click is outside the volume; or strict, and a prompt could not be read that nothing
             else of the file makes up for.
     """
     check_mode(prompt)
+    if not isinstance(top, Integral) or top < 1:
+        raise ValueError(f"top is {top!r}: give a whole number from 1 on")
 
     def automatic(count: int) -> list[AutomaticBox]:
         if find is None or prompt == "intensity":

@@ -257,18 +257,25 @@ def _read_prompts(
     return boxes, clicks
 
 
-def _read_spacing(values: Any, notes: Notes) -> tuple[float, float, float] | None:
+def spacing_of(values: Any) -> tuple[float, float, float] | None:
+    """Three lengths as millimetres (z, y, x), each within `_SPACINGS`; None where values are anything else."""
     least, most = _SPACINGS
     try:
         z, y, x = (float(value) for value in values)
-        if all(least <= length <= most for length in (z, y, x)):
-            return z, y, x
     except (TypeError, ValueError, OverflowError):
-        pass
-    notes.append(
-        f"spacing is {shown(values)}; give three numbers of millimetres, {least:g} to {most:g} each, it is ignored"
-    )
-    return None
+        return None
+    return (z, y, x) if all(least <= length <= most for length in (z, y, x)) else None
+
+
+def _read_spacing(values: Any, notes: Notes) -> tuple[float, float, float] | None:
+    spacing = spacing_of(values)
+    if spacing is None:
+        least, most = _SPACINGS
+        notes.append(
+            f"spacing is {shown(values)}; give three numbers of millimetres, {least:g} to {most:g} each, "
+            "it is ignored"
+        )
+    return spacing
 
 
 def _read_previous(
