@@ -111,6 +111,15 @@ def test_the_summary_says_what_was_found_and_how_sure_it_is(ball_case: Case) -> 
     )
 
 
+def test_a_summary_of_many_boxes_is_a_line_that_can_be_read(ball_case: Case) -> None:
+    targets = tuple(target(i, "automatic") for i in range(1, 301))
+    prediction = Prediction(np.zeros((2, 3, 4), np.uint8), targets, (), 0.0)
+    line = Outcome(Path("US_a.npz"), Path("out/US_a.npz"), ball_case, prediction, None, 0.5).summary()
+    assert "300 automatic (band, 77% sure; " in line
+    assert "; ...), 300 classes" in line
+    assert len(line) < 300
+
+
 def target(index: int, kind: str, clicks: int = 0) -> Target:
     """One that was given a box, or for which one was found, or that only clicks or the last answer point at."""
     box = Box((1, 2, 3), (4, 6, 8), 2)

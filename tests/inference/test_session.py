@@ -16,6 +16,7 @@ from lexor.geometry import Box, Clicks
 from lexor.inference.engine import Engine
 from lexor.inference.marks import MOST_POINTS, sampled, thickened
 from lexor.inference.predictor import Predictor
+from lexor.inference.volume import Volume
 from lexor.io.case import Case
 
 SHAPE = (24, 48, 48)
@@ -233,3 +234,117 @@ def test_a_box_is_thickened_only_where_it_is_flat(
         assert box.upper[axis] <= new.upper[axis] <= SHAPE[axis]
         if box.shape[axis] > 1:
             assert (new.lower[axis], new.upper[axis]) == (box.lower[axis], box.upper[axis])
+
+
+def test_predicting_keeps_what_is_locked_and_what_was_scribbled(session: Session) -> None:
+    lower, upper = (6, 12, 6), (19, 32, 26)
+    session.box(lower, upper)
+    scribble = np.zeros(SHAPE, bool)
+    scribble[12, 4:40, 16] = True
+    mask = session.scribble(scribble)
+    session.lock(1)
+    session.new_object()
+    session.box((4, 10, 4), (21, 34, 28))
+    labels = session.predict().labels
+    assert (labels[mask] == 1).all()
+    session.lock(1, locked=False)
+    assert (session.predict().labels[scribble] == 1).all()
+
+
+def test_undo_leaves_locks_alone(session: Session) -> None:
+    session.click((12, 22, 16))
+    session.click((12, 24, 16))
+    session.lock(1)
+    session.undo()
+    held = session.mask(1)
+    session.new_object()
+    session.box((6, 12, 6), (19, 32, 26))
+    np.testing.assert_array_equal(session.mask(1), held)
+    session.select(1)
+    session.reset()
+    session.undo()
+    assert session._prompts[0].locked
+
+
+def test_undo_brings_back_labels_past_255(engine: Engine) -> None:
+    last = np.where(BALL, 300, 0).astype(np.uint16)
+    session = Session(engine=engine)
+    session.open(Case("volume", np.where(BALL, 200, 60).astype(np.uint8), previous=last))
+    session.predict("intensity")
+    session.undo()
+    np.testing.assert_array_equal(session.labels(), last)
+
+
+def test_labels_that_no_object_has_are_background(engine: Engine) -> None:
+    last = np.where(BALL, 300, OTHER).astype(np.uint16)
+    session = Session(engine=engine)
+    session.open(Case("volume", np.full(SHAPE, 9, np.uint8), boxes=(None,), previous=last))
+    np.testing.assert_array_equal(session.labels(), OTHER & ~BALL)
+
+
+def test_nobody_changes_a_session_from_outside(engine: Engine) -> None:
+    volume = np.where(BALL, 200, 60).astype(np.uint8)
+    session = Session(engine=engine)
+    session.set_volume(volume)
+    first = session.click((12, 22, 16))
+    volume[:] = 0
+    session.predict().labels[:] = 9
+    assert session.labels().max() == 1
+    session.reset()
+    np.testing.assert_array_equal(session.click((12, 22, 16)), first)
+
+
+def test_a_volume_may_be_read_only_or_a_list(engine: Engine) -> None:
+    volume = np.where(BALL, 200, 60).astype(np.uint8)
+    volume.flags.writeable = False
+    session = Session(engine=engine)
+    session.set_volume(volume)
+    first = session.click((12, 22, 16))
+    assert engine.predict(Case("volume", volume), Volume.of(volume), "intensity").labels.any()
+    session.set_volume(volume.tolist())
+    np.testing.assert_array_equal(session.click((12, 22, 16)), first)
+
+
+@pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 1, 1), "abc", 3.0, (None, 1, 1), (1e300, 1, 1)])
+def test_what_is_no_spacing_leaves_the_session_as_it_was(session: Session, spacing: object) -> None:
+    before = session.case()
+    with pytest.raises(CaseError, match="three positive numbers"):
+        session.set_volume(np.zeros((2, 2, 2), np.uint8), spacing)  # type: ignore[arg-type]
+    assert session.case().volume is before.volume
+
+
+@pytest.mark.parametrize(
+    "point", [(12, 22), (12, 22, 16, 1), (np.nan, 22, 16), ("a", 1, 2), 5, None, [[1, 2, 3]]]
+)
+def test_what_is_no_voxel_is_named(session: Session, point: object) -> None:
+    with pytest.raises(CaseError, match=r"click is .*give voxel indices"):
+        session.click(point)  # type: ignore[arg-type]
+    with pytest.raises(CaseError, match=r"upper is .*give voxel indices"):
+        session.box((0, 0, 0), point)  # type: ignore[arg-type]
+    assert not session.undo()
+
+
+@pytest.mark.parametrize("verb", ["scribble", "lasso", "previous"])
+def test_probabilities_are_no_mask(session: Session, verb: str) -> None:
+    for mask in (0.1 + 0.8 * BALL, np.where(BALL, np.nan, 0)):
+        with pytest.raises(CaseError, match="float64 and holds"):
+            getattr(session, verb)(mask)
+    assert getattr(session, verb)(BALL.astype(float))[BALL].all()
+
+
+def test_numbers_that_no_object_has_are_refused(session: Session) -> None:
+    for number in (0, -1, 2, 1.5):
+        for verb in (session.mask, session.select, session.lock):
+            with pytest.raises(ValueError, match=r"there are 1\.\.1"):
+                verb(number)  # type: ignore[operator]
+    for top in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="whole number"):
+            session.predict("auto", top)  # type: ignore[arg-type]
+
+
+def test_clicks_that_are_refused_are_not_kept(session: Session) -> None:
+    with pytest.raises(CaseError, match="outside the volume"):
+        session.add_clicks({1: ((12, 22, 16), True), 2: ((99, 22, 16), True)})
+    with pytest.raises(ValueError, match="numbered from 1"):
+        session.add_clicks({0: ((12, 22, 16), True)})
+    assert session.case().clicks == ()

@@ -157,6 +157,13 @@ def test_previous_labels_alone_are_the_targets_without_the_gaps(ball_case: Case)
     assert warnings == []
 
 
+@pytest.mark.parametrize("top", [0, -1, 2.5, "3"])
+def test_a_number_of_targets_that_is_none(ball_case: Case, top: object) -> None:
+    with pytest.raises(ValueError, match="give a whole number from 1 on"):
+        resolve_targets(ball_case, "auto", top=top)  # type: ignore[arg-type]
+    assert resolve_targets(ball_case, "intensity", top=10**20)[0]
+
+
 def test_empty_previous_labels_alone_say_nothing(ball_case: Case) -> None:
     previous = np.zeros(ball_case.volume.shape, np.uint8)
     targets, warnings = resolve_targets(

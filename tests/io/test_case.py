@@ -433,3 +433,12 @@ def test_probabilities_are_written_class_by_class(tmp_path: Path):
         assert answer["probabilities"].dtype == np.float16
         np.testing.assert_array_equal(answer["probabilities"], np.stack(maps).astype(np.float16))
     assert read_labels(path, "segs").shape == SHAPE
+
+
+def test_a_thousand_maps_of_probabilities_are_written_at_most(tmp_path: Path):
+    labels = np.zeros((2, 3, 4), np.uint16)
+    maps = [lambda: np.zeros(labels.shape, np.float32)] * 60000
+    with pytest.raises(CaseError, match=r"a\.npz: 60,000 maps of probabilities.*number the labels"):
+        write_segmentation(tmp_path / "a.npz", labels, 60000, maps)
+    assert not list(tmp_path.iterdir())
+    write_segmentation(tmp_path / "a.npz", labels, 1000, maps[:1000])

@@ -14,6 +14,9 @@ from lexor.inference.predictor import Prediction, Predictor
 from lexor.inference.targets import AutomaticBox, PromptMode, Target
 from lexor.io.case import Case, read_case, write_segmentation
 
+# Of so many automatic boxes a summary tells how they were found.
+MOST_SHOWN = 10
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -58,7 +61,8 @@ def _prompts(targets: Sequence[Target]) -> str:
             "stand-in": "automatic in place of "
             + ("unreadable prompts" if several else "an unreadable prompt"),
         }.get(kind, kind)
-        how = "; ".join(box.summary() for box in found if box is not None)
+        hows = [box.summary() for box in found if box is not None]
+        how = "; ".join(hows[:MOST_SHOWN]) + "; ..." * (len(hows) > MOST_SHOWN)
         texts.append(f"{len(found)} {text}" + (f" ({how})" if how else ""))
     clicks = sum(len(target.clicks.points) for target in targets)
     parts = [", ".join(texts)] if texts else []

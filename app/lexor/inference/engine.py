@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from lexor.errors import Notes
 from lexor.inference.merging import Answer, Merger, absent, honour_clicks
 from lexor.inference.prediction import Prediction
 from lexor.inference.probability import ProbabilityMap
@@ -98,6 +99,8 @@ class Engine:
             for index in absent(merger.labels, highest)
             if index in wanted
         ]
+        if (more := len(warnings) - Notes.limit) > 0:
+            warnings[Notes.limit :] = [f"{case.name}: {more:,} more warnings are not shown"]
         seconds = time.perf_counter() - began
         return Prediction(merger.labels, tuple(targets), tuple(warnings), seconds, tuple(maps))
 

@@ -57,6 +57,32 @@ class Prompts:
         return replace(self, clicks=Clicks(points_, (*self.clicks.foreground, *(positive for _ in points))))
 
 
+def as_said(
+    labels: np.ndarray, objects: Sequence[Prompts], held: np.ndarray | None, marked: bool
+) -> np.ndarray:
+    """Labels in which every object has what marks give it, and locked ones have what they held; changed in place.
+
+    Args:
+        labels: (D, H, W).
+        objects: those with the labels 1, 2, ...
+        held: the labels before; None where there were none.
+        marked: whether marks count.
+    """
+    if held is not None:
+        labels = labels.astype(np.promote_types(labels.dtype, held.dtype), copy=False)
+    for number, prompts in enumerate(objects, start=1):
+        if marked and prompts.marks:
+            mask = labels == number
+            for mark in prompts.marks:
+                mark.draw(mask)
+            labels[(labels == number) & ~mask] = 0
+            labels[mask] = number
+    for number, prompts in enumerate(objects, start=1):
+        if prompts.locked and held is not None:
+            labels[held == number] = number
+    return labels
+
+
 def sampled(region: Bool[np.ndarray, "D H W"]) -> list[Voxel]:
     """A few voxels of a region that is not empty: the innermost, then each the farthest from those before.
 

@@ -49,7 +49,7 @@ class Prediction:
         Raises:
             ValueError: there is no such class, or probabilities were not asked for.
         """
-        if not 1 <= index <= self.n_classes:
+        if index not in range(1, self.n_classes + 1):
             raise ValueError(f"class {index}: there are 1..{self.n_classes}")
         if not self.maps:
             raise ValueError("probabilities were not kept; call segment(..., probabilities=True)")

@@ -8,40 +8,27 @@ The verbs are those of segment-anything (`set_image`, `predict`) and nnInteracti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Integer, Num
 
 from lexor.errors import CaseError, Notes, shown
-from lexor.geometry import Box, Clicks, Voxel, extent
+from lexor.geometry import Box, Clicks, Voxel
 from lexor.inference.engine import Engine
-from lexor.inference.marks import Mark, Prompts, sampled, thickened
+from lexor.inference.marks import Mark, Prompts, as_said, sampled, thickened
+from lexor.inference.places import box_of, mask_of, region_of, voxel_in
 from lexor.inference.prediction import Prediction
+from lexor.inference.steps import Step
 from lexor.inference.targets import PromptMode, check_mode, given_target
 from lexor.inference.volume import Volume
-from lexor.io.case import Case
+from lexor.io.case import Case, spacing_of
 from lexor.io.intensity import to_uint8
 from lexor.models.segmenter import Segmenter
 
 # Bytes that undoing may keep of earlier labels, beside the last step.
 MOST_REMEMBERED = 1 << 28
-
-
-@dataclass(frozen=True, eq=False)
-class _Step:
-    """What a change has replaced: all prompts, and the labels of a part of the volume; None: there were none."""
-
-    prompts: tuple[Prompts, ...]
-    current: int
-    where: tuple[slice, slice, slice]
-    labels: np.ndarray | None
-
-    @property
-    def bytes(self) -> int:
-        """Of the labels."""
-        return 0 if self.labels is None else self.labels.nbytes
 
 
 class Session:
@@ -80,7 +67,7 @@ class Session:
         self._labels: np.ndarray | None = None
         self._prompts: tuple[Prompts, ...] = (Prompts(),)
         self._current = 1
-        self._history: list[_Step] = []
+        self._history: list[Step] = []
 
     def set_volume(
         self, volume: Num[np.ndarray, "D H W"], spacing: tuple[float, float, float] | None = None
@@ -97,19 +84,22 @@ class Session:
         Raises:
             CaseError: it is no such volume, or no such spacing.
         """
-        if volume.ndim != 3 or not volume.size:
-            raise CaseError(f"volume has shape {volume.shape}; give an array (D, H, W)")
-        if spacing is not None and not all(np.isfinite(length) and length > 0 for length in spacing):
+        array = np.asarray(volume)
+        if array.ndim != 3 or not array.size:
+            raise CaseError(f"volume has shape {array.shape}; give an array (D, H, W)")
+        lengths = None if spacing is None else spacing_of(spacing)
+        if spacing is not None and lengths is None:
             raise CaseError(f"spacing is {shown(spacing)}; give three positive numbers of millimetres")
         notes = Notes()
-        self.open(Case("volume", to_uint8(volume, notes), spacing))
+        voxels = to_uint8(array, notes)
+        # What its owner does with it later must not change what is segmented.
+        self.open(Case("volume", voxels.copy() if voxels is array else voxels, lengths))
         return notes.lines("volume")
 
     def open(self, case: Case) -> None:
         """Takes a case: its volume, and its prompts and last answer as those of objects 1, 2, ..."""
         self._case = case
         self._volume = Volume.of(case.volume, case.spacing)
-        self._labels = case.previous
         self._prompts = tuple(
             Prompts(
                 box=case.boxes[i] if i < len(case.boxes) else None,
@@ -117,6 +107,9 @@ class Session:
             )
             for i in range(max(1, case.n_classes))
         )
+        self._labels = case.previous
+        if self._labels is not None and self._labels.max() > self.objects:
+            self._labels = np.where(self._labels > self.objects, 0, self._labels)
         self._current = 1
         self._history = []
 
@@ -143,8 +136,7 @@ class Session:
         Raises:
             ValueError: there is no such object.
         """
-        self._check(number)
-        self._current = number
+        self._current = self._checked(number)
 
     def lock(self, number: int, locked: bool = True) -> None:
         """Keeps an object's voxels from being given to others; or, not `locked`, allows it again.
@@ -152,37 +144,38 @@ class Session:
         Raises:
             ValueError: there is no such object.
         """
-        self._check(number)
+        number = self._checked(number)
         self._set_prompts(number, replace(self._prompts[number - 1], locked=locked))
 
     def labels(self) -> Integer[np.ndarray, "D H W"]:
         """The labels of all objects, 0 background: uint8, from 256 objects on uint16."""
+        shape = self._opened().volume.shape
         dtype = np.uint8 if self.objects <= 255 else np.uint16
-        return np.zeros(self._volume.shape, dtype) if self._labels is None else self._labels.astype(dtype)
+        return np.zeros(shape, dtype) if self._labels is None else self._labels.astype(dtype)
 
     def mask(self, number: int | None = None) -> Bool[np.ndarray, "D H W"]:
-        """The voxels of an object; None: of the current one."""
-        if self._labels is None:
-            return np.zeros(self._volume.shape, bool)
-        mask: np.ndarray = self._labels == (self._current if number is None else number)
+        """The voxels of an object; None: of the current one.
+
+        Raises:
+            CaseError: there is no volume.
+            ValueError: there is no such object.
+        """
+        shape = self._opened().volume.shape
+        wanted = self._current if number is None else self._checked(number)
+        mask: np.ndarray = np.zeros(shape, bool) if self._labels is None else self._labels == wanted
         return mask
 
     def click(self, point: Voxel, positive: bool = True) -> Bool[np.ndarray, "D H W"]:
         """Says that a voxel belongs to the current object, or that it does not.
 
         Returns:
-            The object's new mask (D, H, W), in which the voxel is as was said.
+            The object's new mask (D, H, W), in which the voxel is as was said, unless a locked object holds it.
 
         Raises:
             CaseError: there is no volume, or the voxel is outside of it.
         """
-        shape = self._opened().volume.shape
-        if not all(0 <= place < size for place, size in zip(point, shape, strict=True)):
-            raise CaseError(
-                f"click {shown(point)} is outside the volume of shape {shape}; give (z, y, x) inside it"
-            )
-        z, y, x = (int(place) for place in point)
-        return self._answer(self._said(np.array([[z, y, x]]), positive).clicked([(z, y, x)], positive))
+        voxel = voxel_in(self._opened().volume.shape, point)
+        return self._answer(self._said(np.array([voxel]), positive).clicked([voxel], positive))
 
     def box(self, lower: Voxel, upper: Voxel, z_mid: int | None = None) -> Bool[np.ndarray, "D H W"]:
         """Says that the current object lies in a box, in place of an earlier one.
@@ -199,7 +192,7 @@ class Session:
             CaseError: there is no volume, or no voxel of it is in the box.
         """
         shape = self._opened().volume.shape
-        box = Box(lower, upper, (lower[0] + upper[0] - 1) // 2 if z_mid is None else z_mid).clipped(shape)
+        box = box_of(lower, upper, z_mid).clipped(shape)
         whole = thickened(box, shape, self._volume.ratio)
         return self._answer(replace(self._mine, box=whole, guessed=whole != box))
 
@@ -214,7 +207,7 @@ class Session:
         Raises:
             CaseError: there is no volume; the scribble is empty, or of another shape.
         """
-        region = self._region(mask, "scribble")
+        region = region_of(mask, self._opened().volume.shape, "scribble")
         return self._answer(self._said(np.argwhere(region), positive).clicked(sampled(region), positive))
 
     def lasso(self, mask: Bool[np.ndarray, "D H W"], positive: bool = True) -> Bool[np.ndarray, "D H W"]:
@@ -228,7 +221,7 @@ class Session:
         Raises:
             CaseError: there is no volume; the region is empty, or of another shape.
         """
-        region = self._region(mask, "lasso")
+        region = region_of(mask, self._opened().volume.shape, "lasso")
         said = self._said(np.argwhere(region), positive).clicked(sampled(region), positive)
         if positive and self._untouched(self._current):
             box = thickened(Box.measured(region), region.shape, self._volume.ratio)
@@ -244,23 +237,20 @@ class Session:
         Raises:
             CaseError: there is no volume, or the mask is of another shape.
         """
-        return self._store(self._fitting(mask, "mask"), self._mine)
+        return self._store(mask_of(mask, self._opened().volume.shape, "mask"), self._mine)
 
     def undo(self) -> bool:
-        """Takes back the last prompt on any object; False where there is none."""
+        """Takes back the last prompt on any object; False where there is none. What is locked stays so."""
         if not self._history:
             return False
         step, after = self._history.pop(), self._labels
-        self._prompts, self._current = step.prompts, step.current
-        self._labels = None
-        if step.labels is not None and after is not None:
-            self._labels = after.copy()
-            self._labels[step.where] = step.labels
+        self._prompts, self._current = step.prompts_before(self._prompts), step.current
+        self._labels = None if after is None else step.labels_before(after)
         return True
 
     def reset(self) -> None:
         """Forgets the current object's prompts and mask, which `undo` brings back."""
-        self._store(np.zeros(self._opened().volume.shape, bool), Prompts())
+        self._store(np.zeros(self._opened().volume.shape, bool), Prompts(locked=self._mine.locked))
 
     def predict(
         self,
@@ -271,6 +261,8 @@ class Session:
         probabilities: bool = False,
     ) -> Prediction:
         """Answers all objects together; `Merger` shares out what several of them claim.
+
+        Scribbles and lassos are honoured in mode "given"; locked objects keep what they hold in all modes.
 
         Args:
             prompt: "given" uses the prompts, and automatic boxes only where there are none; "auto" uses automatic
@@ -290,18 +282,27 @@ class Session:
         missing = prediction.n_classes - self.objects
         before = self._prompts
         self._prompts += (Prompts(),) * max(0, missing)
-        self._remember(before, prediction.labels)
-        return prediction
+        labels = as_said(prediction.labels, self._prompts, self._labels, marked=prompt == "given")
+        self._remember(before, labels.copy())
+        return replace(prediction, labels=labels)
 
     def add_clicks(self, clicks: Mapping[int, tuple[Voxel, bool]]) -> None:
         """Adds a click to each of several objects, which `predict` then answers together.
 
         Args:
             clicks: by object, a voxel and whether it belongs to it. Objects up to the highest are made.
+
+        Raises:
+            CaseError: there is no volume, or a voxel is outside of it.
+            ValueError: an object's number is below 1.
         """
+        shape = self._opened().volume.shape
+        inside = {number: (voxel_in(shape, point), positive) for number, (point, positive) in clicks.items()}
+        if min(clicks, default=1) < 1:
+            raise ValueError(f"object {min(clicks)}: they are numbered from 1")
         missing = max(clicks, default=0) - self.objects
         self._prompts += (Prompts(),) * max(0, missing)
-        for number, (point, positive) in clicks.items():
+        for number, (point, positive) in inside.items():
             self._set_prompts(number, self._prompts[number - 1].clicked([point], positive))
 
     def case(self) -> Case:
@@ -330,9 +331,10 @@ class Session:
             raise CaseError("there is no volume; call set_volume first")
         return self._case
 
-    def _check(self, number: int) -> None:
-        if not 1 <= number <= self.objects:
+    def _checked(self, number: int) -> int:
+        if number not in range(1, self.objects + 1):
             raise ValueError(f"object {number}: there are 1..{self.objects}")
+        return int(number)
 
     def _untouched(self, number: int) -> bool:
         prompts = self._prompts[number - 1]
@@ -342,18 +344,6 @@ class Session:
             and not prompts.clicks.points
             and not self.mask(number).any()
         )
-
-    def _fitting(self, mask: np.ndarray, what: str) -> Bool[np.ndarray, "D H W"]:
-        shape = self._opened().volume.shape
-        if mask.shape != shape:
-            raise CaseError(f"{what} has shape {mask.shape}, the volume {shape}; give one of its shape")
-        return mask.astype(bool)
-
-    def _region(self, mask: np.ndarray, what: str) -> Bool[np.ndarray, "D H W"]:
-        region = self._fitting(mask, what)
-        if not region.any():
-            raise CaseError(f"{what} is empty; mark a voxel at least")
-        return region
 
     def _said(self, voxels: np.ndarray, positive: bool) -> Prompts:
         """The current object's prompts with a mark."""
@@ -396,12 +386,7 @@ class Session:
 
     def _remember(self, before: tuple[Prompts, ...], labels: np.ndarray) -> None:
         """Replaces the labels, and keeps what they were where they differ."""
-        where = (slice(0), slice(0), slice(0))
-        old = None
-        if self._labels is not None:
-            where = extent(self._labels != labels) or where
-            old = self._labels[where].copy()
-        self._history.append(_Step(before, self._current, where, old))
+        self._history.append(Step.between(before, self._current, self._labels, labels))
         self._labels = labels
         while len(self._history) > 1 and sum(step.bytes for step in self._history) > MOST_REMEMBERED:
             self._history.pop(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from lexor.errors import CaseError, printable, shown
 from lexor.geometry import Box, Clicks, Voxel, extent
 from lexor.inference.views import Triple, View, triple
 from lexor.io.case import Case
+from lexor.io.prompts import MAX_CLASSES
 from lexor.prompting import auto_prompt
 
 Source = Literal["box", "clicks", "previous", "automatic"]
@@ -154,10 +156,14 @@ def _no_prompt(case: Case, index: int, unreadable: bool) -> str:
     return printable(f"{case.name}: class {index}: {why}; an automatic box stands in for it")
 
 
+def _few(classes: Sequence[int]) -> str:
+    return ", ".join(map(str, classes[:10])) + ", ..." * (len(classes) > 10)
+
+
 def _refuse_stand_ins(case: Case, unreadable: Sequence[int], strict: bool) -> None:
     if unreadable and strict:
         raise CaseError(
-            f"{case.name}: class {', '.join(map(str, unreadable[:10]))}{', ...' * (len(unreadable) > 10)} has a "
+            f"{case.name}: class {_few(unreadable)} has a "
             "prompt that cannot be read, and no other; put right what the warnings name, or let an automatic box "
             "stand in"
         )
@@ -243,11 +249,14 @@ def resolve_targets(
         strict: whether an automatic box must not stand in for a prompt that could not be read.
 
     Raises:
-        ValueError: there is no such mode.
+        ValueError: there is no such mode, or no such number of targets.
         CaseError: a box or click is outside the volume; or strict, and a prompt could not be read that nothing
             else of the file makes up for.
     """
     check_mode(prompt)
+    if not isinstance(top, Integral) or top < 1:
+        raise ValueError(f"top is {top!r}: give a whole number from 1 on")
+    top = min(int(top), MAX_CLASSES)
 
     def automatic(count: int) -> list[AutomaticBox]:
         if find is None or prompt == "intensity":

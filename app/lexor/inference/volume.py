@@ -28,7 +28,9 @@ class Volume:
     @classmethod
     def of(cls, array: UInt8[np.ndarray, "D H W"], spacing: Triple | None = None) -> Volume:
         """That of an array (D, H, W), with millimetres between its voxels, or None where nobody knows them."""
-        return cls(torch.from_numpy(np.ascontiguousarray(array))[None], in_plane_ratio(spacing))
+        return cls(
+            torch.from_numpy(np.require(array, requirements=["C", "W"]))[None], in_plane_ratio(spacing)
+        )
 
     @property
     def shape(self) -> Shape:

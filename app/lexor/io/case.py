@@ -41,6 +41,7 @@ FilePath = str | os.PathLike[str]
 T = TypeVar("T")
 
 MAX_VOXELS: Final = 1 << 30  # answering takes some 30 bytes for each
+MAX_MAPS: Final = 1000  # a label 65,535 alone would ask for terabytes of zeros
 MAX_PREVIOUS: Final = 1000  # each class costs a look at the volume, and noise has thousands of labels
 _SPACINGS: Final = (1e-6, 1e3)  # a nanometre to a metre
 _MODALITIES: Final = ("CT", "MR", "PET", "US", "Microscopy")
@@ -170,11 +171,16 @@ def write_segmentation(
     n_classes: number of classes, if known: more than 255 are written as uint16, else uint8.
     probabilities: for each class a function that gives its map, 0..1. They are called one after the other, and
     written as the key probabilities, float16 (C, D, H, W), of which [i - 1] is class i.
-    Raises CaseError where labels are not such integers or exceed n_classes; OSError where writing fails, and
-    then an existing file is as it was.
+    Raises CaseError where labels are not such integers or exceed n_classes, or maps are more than `MAX_MAPS`;
+    OSError where writing fails, and then an existing file is as it was.
     """
     arrays: dict[str, np.ndarray | Pieces] = {"segs": _labels_to_write(path, "segs", labels, n_classes)}
     if probabilities is not None:
+        if (count := len(probabilities)) > MAX_MAPS:
+            raise CaseError(
+                f"{Path(path).name}: {count:,} maps of probabilities, one for each number up to the highest class; "
+                f"at most {MAX_MAPS:,} are written: number the labels 1, 2, ..., or leave the probabilities out"
+            )
         shape = (len(probabilities), *labels.shape)
         arrays["probabilities"] = Pieces(shape, np.dtype(np.float16), (read() for read in probabilities))
     write_npz(path, arrays)
@@ -257,18 +263,25 @@ def _read_prompts(
     return boxes, clicks
 
 
-def _read_spacing(values: Any, notes: Notes) -> tuple[float, float, float] | None:
+def spacing_of(values: Any) -> tuple[float, float, float] | None:
+    """Three lengths as millimetres (z, y, x), each within `_SPACINGS`; None where values are anything else."""
     least, most = _SPACINGS
     try:
         z, y, x = (float(value) for value in values)
-        if all(least <= length <= most for length in (z, y, x)):
-            return z, y, x
     except (TypeError, ValueError, OverflowError):
-        pass
-    notes.append(
-        f"spacing is {shown(values)}; give three numbers of millimetres, {least:g} to {most:g} each, it is ignored"
-    )
-    return None
+        return None
+    return (z, y, x) if all(least <= length <= most for length in (z, y, x)) else None
+
+
+def _read_spacing(values: Any, notes: Notes) -> tuple[float, float, float] | None:
+    spacing = spacing_of(values)
+    if spacing is None:
+        least, most = _SPACINGS
+        notes.append(
+            f"spacing is {shown(values)}; give three numbers of millimetres, {least:g} to {most:g} each, "
+            "it is ignored"
+        )
+    return spacing
 
 
 def _read_previous(
