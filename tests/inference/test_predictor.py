@@ -447,3 +447,15 @@ def test_a_device_that_there_is_not_is_refused() -> None:
 def test_a_mode_that_there_is_not_is_refused(light: Predictor, ball_case: Case) -> None:
     with pytest.raises(ValueError, match="prompt is 'Auto': give 'given', 'intensity' or 'auto'"):
         light.predict(ball_case, "Auto")  # type: ignore[arg-type]
+
+
+def test_a_box_that_serves_many_classes_is_looked_at_once(ball_case: Case) -> None:
+    """A small file can ask for thousands of classes and give a prompt for none."""
+    looks = []
+    for count in (200, 400):
+        model = Threshold()
+        case = replace(ball_case, boxes=(ball_case.boxes[0], *(None,) * count), clicks=())
+        result = Predictor(model, "cpu").segment(case)
+        assert [target.source for target in result.targets] == ["box", *["automatic"] * count]
+        looks.append(sum(model.batches))
+    assert looks[0] == looks[1]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lexor.errors import Notes
+from lexor.geometry import Box
 from lexor.inference.merging import Answer, Merger, absent, honour_clicks
 from lexor.inference.prediction import Prediction
 from lexor.inference.probability import ProbabilityMap
@@ -106,15 +108,29 @@ class Engine:
 
     def answers(self, volume: Volume, targets: Sequence[Target]) -> Iterator[tuple[Target, Answer]]:
         """Each target's answer, in order; no more are held at a time than memory can be asked for."""
+        # A box that was found for several classes is looked at once.
+        serving = Counter(target.box for target in targets if target.source == "automatic")
+        shared: dict[Box | None, Answer] = {}
         for group in self._groups(volume, targets):
             by_strategy: dict[Strategy, list[Target]] = {}
+            asked: set[Box | None] = set()
             for target in group:
+                if target.source == "automatic" and serving[target.box] > 1:
+                    if target.box in shared or target.box in asked:
+                        continue
+                    asked.add(target.box)
                 by_strategy.setdefault(strategy_of(self.runner, volume, target), []).append(target)
             found: dict[int, Answer] = {}
             for strategy, members in by_strategy.items():
                 found |= strategy(self.runner, volume, members)
             for target in group:
-                yield target, found.pop(target.index)
+                if target.index in found:
+                    answer = found.pop(target.index)
+                    if target.box in asked:
+                        shared[target.box] = answer
+                else:
+                    answer = shared[target.box]
+                yield target, answer
 
     def _groups(self, volume: Volume, targets: Sequence[Target]) -> Iterator[list[Target]]:
         """Neighbours that are answered together: looks at them share batches and encodings."""
