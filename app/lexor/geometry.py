@@ -14,6 +14,7 @@ from jaxtyping import Bool
 from lexor.errors import CaseError, shown
 
 Voxel = tuple[int, int, int]
+Shape = tuple[int, int, int]
 
 _AXES = (("z_min", "z_max"), ("z_mid_y_min", "z_mid_y_max"), ("z_mid_x_min", "z_mid_x_max"))
 _LONGEST_NUMBER = 40

@@ -4,10 +4,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexor.geometry import Clicks
+from lexor.geometry import Clicks, Shape
 from lexor.inference.merging import Answer, Merger, absent, honour_clicks
 from lexor.inference.targets import Target
-from lexor.inference.views import Shape, View
+from lexor.inference.views import View
 
 SHAPE = (4, 5, 6)
 WHOLE = (slice(0, 4), slice(0, 5), slice(0, 6))

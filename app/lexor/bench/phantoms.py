@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import UInt8
 
-Shape = tuple[int, int, int]
+from lexor.geometry import Shape
 
 # What both issue and README speak of: a CT of the trunk, and a small field of view.
 SHAPES: tuple[Shape, ...] = ((160, 512, 512), (64, 256, 256))

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexor.geometry import Clicks
+from lexor.geometry import Clicks, Shape
 from lexor.inference.settings import SETTINGS, Framing
-from lexor.inference.views import Shape, Triple, View
+from lexor.inference.views import Triple, View
 
 
 def in_plane_ratio(spacing: Triple | None) -> float:

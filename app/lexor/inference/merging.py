@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lexor.geometry import Voxel
+from lexor.geometry import Shape, Voxel
 from lexor.inference.targets import Target
-from lexor.inference.views import Shape, Triple, View
+from lexor.inference.views import Triple, View
 
 Slices = tuple[slice, slice, slice]
 

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from lexor.geometry import Clicks
+from lexor.geometry import Clicks, Shape
 from lexor.inference.merging import Answer, Slices
-from lexor.inference.views import Shape
 
 # So many steps from 0 to 1: a chance of .5 or more is a byte of 128 or more.
 STEPS = 255

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lexor.geometry import Shape
+
 Triple = tuple[float, float, float]
-Shape = tuple[int, int, int]
 
 
 def triple(corner: Sequence[float]) -> Triple:

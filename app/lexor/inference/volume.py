@@ -9,8 +9,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from lexor.geometry import Shape
 from lexor.inference.framing import in_plane_ratio
-from lexor.inference.views import Shape, Triple
+from lexor.inference.views import Triple
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lexor.inference.views import Shape, Triple, View
+from lexor.geometry import Shape
+from lexor.inference.views import Triple, View
 
 OVERLAP = 0.5
 

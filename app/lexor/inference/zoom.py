@@ -8,11 +8,12 @@ from itertools import islice
 
 import torch
 
+from lexor.geometry import Shape
 from lexor.inference.merging import Answer
 from lexor.inference.runner import Look, Runner
 from lexor.inference.settings import Zoom
 from lexor.inference.targets import Target
-from lexor.inference.views import Shape, Triple, View
+from lexor.inference.views import Triple, View
 from lexor.inference.volume import Volume
 from lexor.inference.windows import blending_weight, sliding_views
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from lexor.geometry import Shape
 from lexor.prompting.backends.base import Array, ArrayBackend, slabs_of
 
 # Voxels in a machine word: bit b of word w is the voxel at x = 64 w + b, less the padding.
 WORD = 64
 # Each slab is closed with the slices beside it that the ball reaches, so slabs are this many times the usual.
 SLABS = 16
-
-Shape = tuple[int, int, int]
 
 
 def close_with_ball(

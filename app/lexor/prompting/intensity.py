@@ -10,12 +10,10 @@ from operator import index
 import numpy as np
 from jaxtyping import Shaped
 
-from lexor.geometry import Box
+from lexor.geometry import Box, Shape
 from lexor.prompting.backends import Array, ArrayBackend, select_backend, slabs_of
 from lexor.prompting.closing import close_with_ball
 from lexor.prompting.parameters import IntensityParameters
-
-Shape = tuple[int, int, int]
 
 
 def auto_prompt(

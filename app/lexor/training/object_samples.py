@@ -10,11 +10,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from lexor.geometry import Box
+from lexor.geometry import Box, Shape
 from lexor.inference.framing import frame, normalise
 from lexor.inference.settings import SETTINGS, Framing
 from lexor.inference.strategies.tracked import elongation, piece_length, prolonged
-from lexor.inference.views import Shape, View
+from lexor.inference.views import View
 from lexor.protocol.boxes import draw_box
 from lexor.training.samples import (
     MAX_CLICKS,

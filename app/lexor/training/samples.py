@@ -10,7 +10,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lexor.inference.views import Shape, View
+from lexor.geometry import Shape
+from lexor.inference.views import View
 from lexor.models.window_prompts import WindowPrompts
 from lexor.protocol.clicks import next_click
 from lexor.training.synthetic import blur, smooth_noise

@@ -11,11 +11,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from lexor.geometry import Clicks
+from lexor.geometry import Clicks, Shape
 from lexor.inference.framing import frame, normalise
 from lexor.inference.merging import Answer
 from lexor.inference.strategies.searched import box_around, closer_view
-from lexor.inference.views import Shape, View, triple
+from lexor.inference.views import View, triple
 from lexor.training.samples import (
     MAX_CLICKS,
     Sample,

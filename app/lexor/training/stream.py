@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from lexor.inference.views import Shape
+from lexor.geometry import Shape
 from lexor.models.window_prompts import WindowPrompts
 from lexor.training.config import TrainingConfig, mix_type
 from lexor.training.object_samples import make_sample

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from lexor.inference.views import Shape
+from lexor.geometry import Shape
 from lexor.training.labelled import Targets
 from lexor.training.samples import Subject
 from lexor.training.synthetic import smooth_noise

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from lexor.geometry import Shape
 from lexor.inference.framing import normalise
-from lexor.inference.views import Shape, View
+from lexor.inference.views import View
 from lexor.training.samples import Sample, Subject, augment, channel
 
 

@@ -3,9 +3,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lexor.geometry import Shape
 from lexor.inference.merging import Answer
 from lexor.inference.strategies.agreement import agree
-from lexor.inference.views import Shape, View
+from lexor.inference.views import View
 
 SHAPE: Shape = (12, 20, 20)
 WHOLE = View((0.0, 0.0, 0.0), (12.0, 20.0, 20.0), SHAPE)

@@ -10,9 +10,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from lexor.geometry import Shape
 from lexor.inference.merging import Answer
 from lexor.inference.settings import SETTINGS
-from lexor.inference.views import Shape, View
+from lexor.inference.views import View
 
 
 def agree(masks: Sequence[tuple[View, Tensor]], weights: Sequence[float], shape: Shape) -> Answer:

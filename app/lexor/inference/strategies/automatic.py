@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexor.geometry import Box
+from lexor.geometry import Box, Shape
 from lexor.inference.framing import frame, in_plane_ratio
 from lexor.inference.runner import Look, Runner, choose_device
 from lexor.inference.settings import SETTINGS, Ranking
 from lexor.inference.targets import AutomaticBox, box_target
-from lexor.inference.views import Shape, View
+from lexor.inference.views import View
 from lexor.io.case import Case
 from lexor.models.factory import create_model
 from lexor.prompting import CandidateParameters, IntensityParameters, auto_prompt, propose

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lexor.geometry import Shape
 from lexor.inference.framing import frame
 from lexor.inference.merging import Answer
 from lexor.inference.runner import Look, Runner, previous_logits
 from lexor.inference.strategies.holding import hold
 from lexor.inference.targets import Target
-from lexor.inference.views import Shape, View, triple
+from lexor.inference.views import View, triple
 from lexor.inference.volume import Volume
 from lexor.inference.zoom import refine
 

@@ -21,14 +21,14 @@ from jaxtyping import Bool
 from scipy import ndimage
 from torch import Tensor
 
-from lexor.geometry import Box, Clicks
+from lexor.geometry import Box, Clicks, Shape
 from lexor.inference.framing import click_views, frame
 from lexor.inference.merging import Answer
 from lexor.inference.runner import Look, Runner, hard_logits, previous_logits
 from lexor.inference.settings import SETTINGS
 from lexor.inference.strategies.agreement import agree
 from lexor.inference.targets import Target
-from lexor.inference.views import Shape, Triple, View, triple
+from lexor.inference.views import Triple, View, triple
 from lexor.inference.volume import Volume
 from lexor.inference.zoom import refine
 

@@ -18,14 +18,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 from torch import Tensor
 
-from lexor.geometry import Box
+from lexor.geometry import Box, Shape
 from lexor.inference.framing import frame
 from lexor.inference.merging import Answer, Slices
 from lexor.inference.runner import Look, Runner, hard_logits, previous_logits
 from lexor.inference.settings import SETTINGS
 from lexor.inference.strategies.boxed import finished
 from lexor.inference.targets import Target
-from lexor.inference.views import Shape, Triple, triple
+from lexor.inference.views import Triple, triple
 from lexor.inference.volume import Volume
 
 # The logit of what no piece looked at.

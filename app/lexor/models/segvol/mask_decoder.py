@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lexor.models.segvol.prompt_encoder import ChannelNorm, PromptTokens, Shape
+from lexor.geometry import Shape
+from lexor.models.segvol.prompt_encoder import ChannelNorm, PromptTokens
 from lexor.models.segvol.transformer import TwoWayTransformer
 
 

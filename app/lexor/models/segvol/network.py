@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Real
 from torch import Tensor
 
+from lexor.geometry import Shape
 from lexor.models.encoders import Encoder, build_encoder
 from lexor.models.encoders.vit import WINDOW
 from lexor.models.segmenter import Encoding, Masks, Segmenter
 from lexor.models.segvol.mask_decoder import MaskDecoder
-from lexor.models.segvol.prompt_encoder import PromptEncoder, Shape
+from lexor.models.segvol.prompt_encoder import PromptEncoder
 from lexor.models.segvol.transformer import TwoWayTransformer
 from lexor.models.window_prompts import WindowPrompts
 

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from lexor.geometry import Shape
 from lexor.models.window_prompts import WindowPrompts
-
-Shape = tuple[int, int, int]
 
 # Rows of `point_embeddings`; the paper counts them as two positive and two negative ones.
 BACKGROUND, FOREGROUND, LOWER_CORNER, UPPER_CORNER = range(4)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Shape = tuple[int, int, int]
+from lexor.geometry import Shape
+
 Slices = tuple[slice, slice, slice]
 
 

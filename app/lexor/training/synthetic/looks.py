@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lexor.geometry import Shape
 from lexor.training.synthetic.artefacts import artefacts
 from lexor.training.synthetic.canvas import Canvas
-from lexor.training.synthetic.fields import Shape, blur, smooth_noise, white_noise
+from lexor.training.synthetic.fields import blur, smooth_noise, white_noise
 from lexor.training.synthetic.palettes import HU, MICROSCOPY, MR, PET, US
 
 Rng = np.random.Generator

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexor.geometry import Shape
 from lexor.training.synthetic.anatomy import clutter, draw_composition
 from lexor.training.synthetic.canvas import MIN_VOXELS, Canvas
-from lexor.training.synthetic.fields import Grid, Shape
+from lexor.training.synthetic.fields import Grid
 from lexor.training.synthetic.looks import STYLES, finish, render
 
 _SHARES = (0.3, 0.27, 0.13, 0.2, 0.1)
