@@ -10,6 +10,8 @@ import numpy as np
 
 from lexor.io.case import Case, read_case
 
+# Real labelled cases beside the checkout, if they are there.
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SHAPE = (10, 20, 30)
 VOLUME = np.random.default_rng(1).integers(0, 256, SHAPE, dtype=np.uint8)
 BOX = {

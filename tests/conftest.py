@@ -13,14 +13,13 @@ from shapes import check_package
 # Before anything of the package is imported.
 check_package("lexor")
 
+from case_files import SHARED  # noqa: E402
 from lexor.geometry import Box, Clicks  # noqa: E402
 from lexor.io.case import Case  # noqa: E402
 
 # A loaded machine is no failure of the code.
 settings.register_profile("lexor", deadline=None)
 settings.load_profile("lexor")
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,8 @@ from golden import Balls
 from organisers_eval import REQUIREMENTS, fetch_scripts, write_cases
 
 from lexor.evaluation.boxes import Answering
+from lexor.evaluation.evaluate import Settings, evaluate_cases
 from lexor.evaluation.results import CaseResult, Record, write_challenge_csv
-from lexor.evaluation.session import Settings, evaluate_cases
 from lexor.inference.predictor import Predictor
 from lexor.io.case import read_case, write_segmentation
 

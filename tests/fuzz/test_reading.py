@@ -17,8 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from case_files import BOX, objects
-from conftest import SHARED
+from case_files import BOX, SHARED, objects
 from lexor.errors import CaseError
 from lexor.geometry import Box
 from lexor.inference.targets import AutomaticBox, PromptMode, resolve_targets

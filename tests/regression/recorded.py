@@ -18,8 +18,8 @@ from unittest import mock
 import torch
 from phantoms import PHANTOMS, write_phantom
 
+from lexor.evaluation.evaluate import Settings, evaluate_cases
 from lexor.evaluation.results import CaseResult, Record
-from lexor.evaluation.session import Settings, evaluate_cases
 from lexor.evaluation.tables import markdown
 from lexor.inference import runner
 from lexor.inference.predictor import Predictor

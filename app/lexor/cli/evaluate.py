@@ -97,10 +97,10 @@ def evaluate(
     from lexor.cli.console import progress
     from lexor.errors import CaseError, WeightsError
     from lexor.evaluation.cases import choose_cases
+    from lexor.evaluation.evaluate import Settings, evaluate_cases, identity
     from lexor.evaluation.report import report_of, write_files
     from lexor.evaluation.results import CaseResult, Record
     from lexor.evaluation.rounds import CLICKS
-    from lexor.evaluation.session import Settings, evaluate_cases, identity
     from lexor.inference.batch import find_cases
 
     wanted = [name.strip() for name in (sources or "").split(",") if name.strip()]

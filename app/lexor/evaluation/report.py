@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from lexor.evaluation.evaluate import Settings
 from lexor.evaluation.interactive_tables import automatic_tables, interactive_scores, runs_tables
 from lexor.evaluation.results import CaseResult, write_challenge_csv
-from lexor.evaluation.session import Settings
 from lexor.evaluation.tables import Grouping, scores_of, tables_of, write_rows
 
 

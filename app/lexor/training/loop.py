@@ -113,28 +113,28 @@ def run(fabric: Fabric, config: TrainingConfig, out: Path) -> Progress:
     if fabric.device.type == "cpu":
         # Threads that share cores with anything else wait for one another; processes do not.
         torch.set_num_threads(1)
-    session = Session(fabric, config, out)
+    trainer = Trainer(fabric, config, out)
     began, saved = time.monotonic(), 0.0
-    spent = session.state.seconds
+    spent = trainer.state.seconds
     with stop_request() as request:
         while True:
             elapsed, stop = _agreed(fabric, time.monotonic() - began, request.made)
-            session.state.seconds = spent + elapsed
-            share = progress(config.budget, session.state.step, session.state.seconds)
+            trainer.state.seconds = spent + elapsed
+            share = progress(config.budget, trainer.state.step, trainer.state.seconds)
             limit = config.budget.session_minutes
             stop = stop or share >= 1 or (limit is not None and elapsed >= limit * 60)
             if stop or elapsed - saved > config.save_every_minutes * 60:
-                session.save()
+                trainer.save()
                 saved = elapsed
             if stop:
                 break
-            session.step(share)
-    session.close()
+            trainer.step(share)
+    trainer.close()
     torch.set_num_threads(threads)
-    return session.state
+    return trainer.state
 
 
-class Session:
+class Trainer:
     """A run in one process, from where it stands on.
 
     Args:

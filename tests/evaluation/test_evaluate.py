@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from golden import Balls, golden_case, golden_truth
 
+from lexor.evaluation.evaluate import Failure, Settings, evaluate_cases, identity
 from lexor.evaluation.results import CaseResult, Record
-from lexor.evaluation.session import Failure, Settings, evaluate_cases, identity
 from lexor.geometry import Box
 from lexor.inference.predictor import Prediction, Predictor
 from lexor.inference.strategies.automatic import box_overlap
