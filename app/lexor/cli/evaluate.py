@@ -44,40 +44,51 @@ def evaluate(
     clicks: Annotated[
         int | None,
         typer.Option(
-            "--clicks", min=0, help="Rounds of corrective clicks, 5 if not given; 0: the box run alone."
+            "--clicks",
+            min=0,
+            help="Rounds of corrective clicks, 5 if not given. 0: score the answers to boxes only.",
         ),
     ] = None,
     boxes: Annotated[
-        bool, typer.Option("--boxes/--no-boxes", help="Withhold the boxes: the first run comes with clicks.")
+        bool,
+        typer.Option(
+            "--boxes/--no-boxes", help="--no-boxes withholds the boxes: the first run has one click."
+        ),
     ] = True,
     prompt: Annotated[
         Prompt,
         typer.Option(
-            "--prompt", help="auto, intensity: compare such a box with the given ones, too; then no clicks."
+            "--prompt",
+            help="auto, intensity: also score such automatic boxes beside the given ones, without clicks.",
         ),
     ] = Prompt.GIVEN,
     top: Annotated[
         int,
-        typer.Option("--top", min=1, help="Score the best of so many automatic targets beside the first."),
+        typer.Option(
+            "--top", min=1, help="Also score the best of so many automatic targets, beside the first."
+        ),
     ] = 1,
     model: ModelOption = "mobilenet3d",
     device: DeviceOption = Device.AUTO,
     weights: WeightsOption = None,
     sources: Annotated[
-        str | None, typer.Option("--sources", help="Only these, e.g. CT_openkbp,US_deepreg; else all.")
+        str | None,
+        typer.Option("--sources", help="Only these sources (data sets), e.g. CT_openkbp,US_deepreg."),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="At most so many cases of each source.")
     ] = None,
-    by: Annotated[By, typer.Option("--by", help="Which tables of the box run to print.")] = By.MODALITY,
+    by: Annotated[
+        By, typer.Option("--by", help="How to group the tables of the answers to boxes.")
+    ] = By.MODALITY,
     csv: Annotated[
         Path | None,
         typer.Option(
-            "--csv", help="A row per case, as the organisers' CSV; with its .jsonl it can be continued."
+            "--csv", help="Write a row per case, as the organisers' CSV, and a .jsonl from which to go on."
         ),
     ] = None,
     label_csv: Annotated[
-        Path | None, typer.Option("--label-csv", help="A row per label of the box run.")
+        Path | None, typer.Option("--label-csv", help="Write a row per label, of the answers to boxes.")
     ] = None,
     as_json: Annotated[
         Path | None, typer.Option("--json", help="Write the means, as a weights' card holds them.")
@@ -85,14 +96,17 @@ def evaluate(
     loosen: Annotated[
         bool | None,
         typer.Option(
-            "--loosen/--as-given", help="Loosen the boxes by the challenge's law; default: unless --gts."
+            "--loosen/--as-given",
+            help="Loosen the boxes by the challenge's rule, or not. Default: loosen, except with --gts.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the boxes' loosening, and of what --limit draws.")] = 7,
+    seed: Annotated[
+        int, typer.Option(help="Random seed of the loosening of boxes, and of the cases that --limit draws.")
+    ] = 7,
 ) -> None:
     """Score the challenge's protocol on labelled cases.
 
-    The box run stands beside three answers that need no model; then come rounds of clicks.
+    First come answers to boxes, beside three answers that need no model. Then come rounds of clicks.
     """
     from lexor.cli.console import progress
     from lexor.errors import CaseError, WeightsError

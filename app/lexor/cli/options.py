@@ -23,8 +23,10 @@ class Device(StrEnum):
 
 
 ModelOption = Annotated[str, typer.Option("--model", help="A model of `lexor models`.")]
-DeviceOption = Annotated[Device, typer.Option("--device", help="auto: the GPU where there is one.")]
-TopOption = Annotated[int, typer.Option("--top", min=1, help="How many automatic targets, best first.")]
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="auto: the GPU where there is one, else the CPU.")
+]
+TopOption = Annotated[int, typer.Option("--top", min=1, help="How many automatic objects, best first.")]
 
 
 class Prompt(StrEnum):
@@ -39,8 +41,8 @@ PromptOption = Annotated[
     Prompt,
     typer.Option(
         "--prompt",
-        help="given: the case's own prompts, auto's where it has none. auto: candidates, segmented and ranked. "
-        "intensity: the paper's Algorithm 1.",
+        help="given: the case's own prompts; automatic ones where it has none. auto: segment candidate boxes, and "
+        "keep the best. intensity: the box of the paper's Algorithm 1.",
     ),
 ]
 

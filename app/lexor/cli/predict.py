@@ -30,8 +30,8 @@ def predict(
         typer.Argument(
             envvar="LEXOR_INPUTS",
             help="A challenge .npz file: imgs (D, H, W) and, where there are prompts, boxes, clicks, prev_pred. Or a "
-            "folder of such files; folders in it are not read. No NIfTI, DICOM or NRRD: README tells how to make an "
-            ".npz of one.",
+            "folder of such files; folders in it are not read. Not NIfTI, DICOM or NRRD: docs/cases.md shows how "
+            "to make an .npz of one.",
         ),
     ],
     outputs: Annotated[
@@ -49,11 +49,12 @@ def predict(
     strict: Annotated[
         bool,
         typer.Option(
-            "--strict", help="A class whose prompt cannot be read fails its case, instead of a box found."
+            "--strict",
+            help="Fail a case if the only prompt of a class cannot be read, instead of using an automatic box.",
         ),
     ] = False,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Write a map of probabilities a class, too.")
+        bool, typer.Option("--probabilities", help="Also write a map of probabilities for each class.")
     ] = False,
 ) -> None:
     """Segment cases. Exit status 0: every case was answered; 1: some were not; 2: nothing could be run."""

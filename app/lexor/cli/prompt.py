@@ -36,10 +36,14 @@ def prompt(
     case: Annotated[Path, typer.Argument(help="A challenge .npz file.")],
     method: Annotated[
         Method,
-        typer.Option(help="auto: candidates, segmented and ranked. intensity: the paper's Algorithm 1."),
+        typer.Option(
+            help="auto: segment candidate boxes, and keep the best. intensity: the paper's Algorithm 1."
+        ),
     ] = Method.AUTO,
     top: TopOption = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="The challenge's `boxes`, as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print them as JSON, in the form of the challenge's `boxes`.")
+    ] = False,
     model: ModelOption = "mobilenet3d",
     device: DeviceOption = Device.AUTO,
     sigma: Annotated[
@@ -68,13 +72,15 @@ def prompt(
     ] = 5,
     voxels: Annotated[
         int,
-        _option(_CANDIDATES, "The volume is reduced to at most so many."),
+        _option(_CANDIDATES, "Before the search the volume is reduced to at most so many."),
     ] = 300_000,
     smoothing: Annotated[
         float,
-        _option(_CANDIDATES, "Sigma before bands and tails are cut, reduced voxels."),
+        _option(_CANDIDATES, "Sigma of the Gaussian before bands and tails, reduced voxels."),
     ] = 0.7,
-    levels: Annotated[int, _option(_CANDIDATES, "Quantiles of the body that bands lie between.")] = 12,
+    levels: Annotated[
+        int, _option(_CANDIDATES, "Number of grey levels (quantiles) that bands are made of.")
+    ] = 12,
     widest: Annotated[int, _option(_CANDIDATES, "Bands are 1 to so many levels wide.")] = 3,
     tails: Annotated[
         list[float] | None,
@@ -94,12 +100,15 @@ def prompt(
     ] = None,
     contrast: Annotated[
         list[float] | None,
-        _option(_CANDIDATES, "A threshold of it, standard deviations; repeat for more (default: 1 2)."),
+        _option(
+            _CANDIDATES,
+            "Threshold of the local contrast, standard deviations; repeat for more (default: 1 2).",
+        ),
     ] = None,
-    largest: Annotated[int, _option(_CANDIDATES, "So many components of each mask.")] = 8,
+    largest: Annotated[int, _option(_CANDIDATES, "So many components of each mask, the largest first.")] = 8,
     smallest: Annotated[int, _option(_CANDIDATES, "A component's least size, reduced voxels.")] = 12,
-    overlap: Annotated[float, _option(_CANDIDATES, "Of boxes with a greater IoU one is dropped.")] = 0.6,
-    most: Annotated[int, _option(_CANDIDATES, "So many candidates are shown to the model.")] = 24,
+    overlap: Annotated[float, _option(_CANDIDATES, "Of two boxes with a greater IoU, one is dropped.")] = 0.6,
+    most: Annotated[int, _option(_CANDIDATES, "At most so many candidates are segmented.")] = 24,
     central: Annotated[
         list[float] | None,
         _option(_CANDIDATES, "A box about the middle, share of each axis; repeat for more (default: .5 .7)."),
