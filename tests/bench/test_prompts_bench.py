@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lexor.bench import memory, textbook
+from lexor.bench import memory, prompting, textbook
 from lexor.bench.phantoms import body
 from lexor.cli import app
 from lexor.geometry import Box
@@ -19,13 +19,13 @@ VOLUME = body((12, 40, 44))
 
 
 @pytest.fixture(scope="module")
-def comparison() -> prompts.Comparison:
+def comparison() -> prompting.Comparison:
     return prompting.compare("a body", VOLUME, repeats=2, with_memory=False)
 
 
-def test_both_pipelines_run_stage_by_stage(comparison: prompts.Comparison) -> None:
-    assert list(comparison.best.stages) == list(prompts.STAGES)
-    assert list(comparison.textbook.stages) == list(prompts.STAGES[1:])
+def test_both_pipelines_run_stage_by_stage(comparison: prompting.Comparison) -> None:
+    assert list(comparison.best.stages) == list(prompting.STAGES)
+    assert list(comparison.textbook.stages) == list(prompting.STAGES[1:])
     for timing in (comparison.textbook, comparison.first, comparison.best):
         assert sum(timing.stages.values()) == pytest.approx(timing.seconds, abs=0.05)
         assert timing.boxes == textbook.find_boxes(VOLUME).boxes
@@ -33,11 +33,11 @@ def test_both_pipelines_run_stage_by_stage(comparison: prompts.Comparison) -> No
     assert comparison.same
 
 
-def test_the_table_gives_ratios_and_the_verdict(comparison: prompts.Comparison) -> None:
-    stages = dict.fromkeys(prompts.STAGES[1:], 1.0)
-    slow = prompts.Timing(stages, 5.0, 5.0, comparison.best.boxes)
-    fast = prompts.Timing(dict.fromkeys(prompts.STAGES, 0.25), 0.5, 1.0, comparison.best.boxes)
-    fixed = prompts.Comparison("a body", (12, 40, 44), slow, fast, fast, 17.0, 6.5)
+def test_the_table_gives_ratios_and_the_verdict(comparison: prompting.Comparison) -> None:
+    stages = dict.fromkeys(prompting.STAGES[1:], 1.0)
+    slow = prompting.Timing(stages, 5.0, 5.0, comparison.best.boxes)
+    fast = prompting.Timing(dict.fromkeys(prompting.STAGES, 0.25), 0.5, 1.0, comparison.best.boxes)
+    fixed = prompting.Comparison("a body", (12, 40, 44), slow, fast, fast, 17.0, 6.5)
     lines = [" ".join(line.split()) for line in prompting.describe(fixed).splitlines()]
     assert lines[0] == "a body, 12x40x44"
     assert "mask 1.000 0.250 4.0x" in lines
@@ -89,7 +89,7 @@ def test_the_prompt_needs_less_than_three_bytes_a_voxel_beyond_the_smoothed_volu
     peak = memory.peak_bytes(prompting._lexor, volume, 1, textbook.PAPER, "cpu")
     if peak is None:
         pytest.skip("the kernel does not tell a process its peak memory")
-    assert prompts.SMOOTHED_BYTES - 1 < peak / volume.size < prompts.SMOOTHED_BYTES + 3
+    assert prompting.SMOOTHED_BYTES - 1 < peak / volume.size < prompting.SMOOTHED_BYTES + 3
 
 
 def test_a_body_is_the_same_each_time_and_has_air_tissue_and_organs() -> None:
