@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Integer, Num
+from jaxtyping import Bool, Integer
+from numpy.typing import ArrayLike
 
 from lexor.errors import CaseError, Notes, shown
 from lexor.geometry import Box, Clicks, Voxel
@@ -70,7 +71,7 @@ class Session:
         self._history: list[Step] = []
 
     def set_volume(
-        self, volume: Num[np.ndarray, "D H W"], spacing: tuple[float, float, float] | None = None
+        self, volume: ArrayLike, spacing: tuple[float, float, float] | None = None
     ) -> tuple[str, ...]:
         """Takes a volume, and forgets the last one and all that was said of it.
 
@@ -196,10 +197,14 @@ class Session:
         whole = thickened(box, shape, self._volume.ratio)
         return self._answer(replace(self._mine, box=whole, guessed=whole != box))
 
-    def scribble(self, mask: Bool[np.ndarray, "D H W"], positive: bool = True) -> Bool[np.ndarray, "D H W"]:
+    def scribble(self, mask: ArrayLike, positive: bool = True) -> Bool[np.ndarray, "D H W"]:
         """Says of all voxels of a scribble that they belong to the current object, or that they do not.
 
         The network is shown some of them, spread over the scribble, as clicks.
+
+        Args:
+            mask: (D, H, W), booleans or whole numbers.
+            positive: whether they belong to it.
 
         Returns:
             The object's new mask (D, H, W), in which all of these voxels are as was said.
@@ -210,10 +215,14 @@ class Session:
         region = region_of(mask, self._opened().volume.shape, "scribble")
         return self._answer(self._said(np.argwhere(region), positive).clicked(sampled(region), positive))
 
-    def lasso(self, mask: Bool[np.ndarray, "D H W"], positive: bool = True) -> Bool[np.ndarray, "D H W"]:
+    def lasso(self, mask: ArrayLike, positive: bool = True) -> Bool[np.ndarray, "D H W"]:
         """Says of a region, encircled on a slice or in three dimensions, that it belongs to the object, or does not.
 
         As a scribble does; the first one on an object also tells its size.
+
+        Args:
+            mask: (D, H, W), booleans or whole numbers.
+            positive: whether it belongs to it.
 
         Returns:
             The object's new mask (D, H, W), in which all of these voxels are as was said.
@@ -228,8 +237,11 @@ class Session:
             said = replace(said, box=box, guessed=True)
         return self._answer(said)
 
-    def previous(self, mask: Bool[np.ndarray, "D H W"]) -> Bool[np.ndarray, "D H W"]:
+    def previous(self, mask: ArrayLike) -> Bool[np.ndarray, "D H W"]:
         """Makes a mask the current object's last answer, where its next prompt goes on.
+
+        Args:
+            mask: (D, H, W), booleans or whole numbers.
 
         Returns:
             The object's new mask: this one, without what locked objects hold.
