@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 from lexor.geometry import Box
 from lexor.prompting.parameters import IntensityParameters
@@ -70,7 +70,7 @@ def smooth(volume: Shaped[np.ndarray, "D H W"], parameters: IntensityParameters 
 
 
 def thresholds(
-    smoothed: Float32[np.ndarray, "D H W"], parameters: IntensityParameters = PAPER
+    smoothed: Float[np.ndarray, "D H W"], parameters: IntensityParameters = PAPER
 ) -> tuple[np.float64, np.float64]:
     """T_low and T_high; numpy compares a float32 array with numpy's own float64 numbers in float64."""
     mean, deviation = smoothed.mean(dtype=np.float64), smoothed.std(dtype=np.float64)
