@@ -17,7 +17,7 @@ from lexor.prompting.parameters import IntensityParameters
 
 
 def auto_prompt(
-    volume: Shaped[np.ndarray, "..."],
+    volume: Shaped[np.ndarray, ...],
     *,
     top: int = 1,
     device: str = "cpu",
