@@ -99,7 +99,7 @@ def test_a_mask_is_where_the_next_prompt_goes_on(session: Session) -> None:
 
 def test_steps_are_taken_back_one_by_one(session: Session) -> None:
     seen = [session.labels()]
-    session.click((12, 22, 16))
+    session.box((6, 14, 8), (19, 31, 25))
     seen.append(session.labels())
     session.click((2, 2, 2), positive=False)
     seen.append(session.labels())
@@ -115,7 +115,7 @@ def test_steps_are_taken_back_one_by_one(session: Session) -> None:
 
 
 def test_what_is_undone_leaves_no_trace(session: Session) -> None:
-    session.click((12, 22, 16))
+    session.box((6, 14, 8), (19, 31, 25))
     once = session.click((12, 22, 22))
     session.undo()
     session.click((1, 1, 1), positive=False)
@@ -185,7 +185,7 @@ def test_a_case_is_opened_with_all_that_it_says(engine: Engine, ball_case: Case)
     ],
 )
 def test_what_cannot_be_is_told_and_changes_nothing(session: Session, say, message: str) -> None:
-    before = session.click((12, 22, 16))
+    before = session.box((6, 14, 8), (19, 31, 25))
     with pytest.raises(CaseError, match=message):
         say(session)
     np.testing.assert_array_equal(session.mask(), before)
@@ -286,12 +286,12 @@ def test_nobody_changes_a_session_from_outside(engine: Engine) -> None:
     volume = np.where(BALL, 200, 60).astype(np.uint8)
     session = Session(engine=engine)
     session.set_volume(volume)
-    first = session.click((12, 22, 16))
+    first = session.box((6, 14, 8), (19, 31, 25))
     volume[:] = 0
     session.predict().labels[:] = 9
     assert session.labels().max() == 1
     session.reset()
-    np.testing.assert_array_equal(session.click((12, 22, 16)), first)
+    np.testing.assert_array_equal(session.box((6, 14, 8), (19, 31, 25)), first)
 
 
 def test_a_volume_may_be_read_only_or_a_list(engine: Engine) -> None:
@@ -299,10 +299,10 @@ def test_a_volume_may_be_read_only_or_a_list(engine: Engine) -> None:
     volume.flags.writeable = False
     session = Session(engine=engine)
     session.set_volume(volume)
-    first = session.click((12, 22, 16))
+    first = session.box((6, 14, 8), (19, 31, 25))
     assert engine.predict(Case("volume", volume), Volume.of(volume), "intensity").labels.any()
     session.set_volume(volume.tolist())
-    np.testing.assert_array_equal(session.click((12, 22, 16)), first)
+    np.testing.assert_array_equal(session.box((6, 14, 8), (19, 31, 25)), first)
 
 
 @pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 1, 1), "abc", 3.0, (None, 1, 1), (1e300, 1, 1)])
