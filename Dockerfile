@@ -53,7 +53,7 @@ RUN .venv/bin/python -m compileall -q app && mkdir inputs && mkdir -m 1777 outpu
 
 # LEXOR_INPUTS, LEXOR_OUTPUTS: the folders of a `lexor predict` that names none.
 # Any uid, with or without an entry in /etc/passwd: what wants a home or a cache finds it in /tmp.
-# OMP_WAIT_POLICY: threads that spin while they wait cost ten times the time on a host whose cores are busy.
+# GOMP_SPINCOUNT: threads that spin while they wait cost ten times the time on a host whose cores are busy (cores.py).
 ENV PATH=/workspace/.venv/bin:${PATH} \
     LEXOR_INPUTS=/workspace/inputs \
     LEXOR_OUTPUTS=/workspace/outputs \
@@ -61,7 +61,7 @@ ENV PATH=/workspace/.venv/bin:${PATH} \
     USER=lexor \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    OMP_WAIT_POLICY=passive
+    GOMP_SPINCOUNT=1000
 
 LABEL org.opencontainers.image.title="Lexor" \
       org.opencontainers.image.description="Interactive and automatic segmentation of 3D medical images" \
