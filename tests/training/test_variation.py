@@ -41,7 +41,7 @@ def test_image_and_mask_stay_together(seed: int) -> None:
     outer = ~np.any([ndimage.binary_dilation(m) for m in other.targets], axis=0)
     assert (other.image[outer] < 80).mean() > 0.95
     # Bent and slanted, it is about as large as it was, and not in pieces.
-    assert 0.4 < mask.sum() / subject.targets[0].sum() < 2.5
+    assert 0.4 < mask.sum() / subject.targets[0].sum() < 2
     parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
     assert np.bincount(parts.ravel())[1:].max() > 0.95 * mask.sum(), count
 

@@ -111,25 +111,26 @@ class Engine:
         # A box that was found for several classes is looked at once.
         serving = Counter(target.box for target in targets if target.source == "automatic")
         shared: dict[Box | None, Answer] = {}
+
+        def shared_box(target: Target) -> Box | None:
+            return target.box if target.source == "automatic" and serving[target.box] > 1 else None
+
         for group in self._groups(volume, targets):
             by_strategy: dict[Strategy, list[Target]] = {}
             asked: set[Box | None] = set()
             for target in group:
-                if target.source == "automatic" and serving[target.box] > 1:
-                    if target.box in shared or target.box in asked:
-                        continue
-                    asked.add(target.box)
-                by_strategy.setdefault(strategy_of(self.runner, volume, target), []).append(target)
+                box = shared_box(target)
+                if box is None or (box not in shared and box not in asked):
+                    by_strategy.setdefault(strategy_of(self.runner, volume, target), []).append(target)
+                    asked.add(box)
             found: dict[int, Answer] = {}
             for strategy, members in by_strategy.items():
                 found |= strategy(self.runner, volume, members)
             for target in group:
-                if target.index in found:
-                    answer = found.pop(target.index)
-                    if target.box in asked:
-                        shared[target.box] = answer
-                else:
-                    answer = shared[target.box]
+                box = shared_box(target)
+                answer = found.pop(target.index) if target.index in found else shared[box]
+                if box is not None:
+                    shared[box] = answer
                 yield target, answer
 
     def _groups(self, volume: Volume, targets: Sequence[Target]) -> Iterator[list[Target]]:
