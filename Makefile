@@ -58,7 +58,7 @@ image-check: image $(VENV)/tests
 # 12.6 are not on PyPI: those locks leave out torch, and the CUDA 13 that PyPI's torch asks for.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade) \
-	--constraints requirements/torch.txt pyproject.toml
+	--constraints requirements/torch.txt --extra serve pyproject.toml
 NO_TORCH = $(LOCK) --no-emit-package torch --excludes
 
 lock: $(VENV)/predicts

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "requirements"
 LOCKS = ["cpu", "cu126", "cu130", "test"]
 # Of the extras of pyproject.toml, what each lock was made for.
-EXTRA = {"cpu": None, "cu126": "gpu-cuda12", "cu130": "gpu", "test": "test"}
+EXTRAS = {"cpu": {"serve"}, "cu126": {"serve", "gpu-cuda12"}, "cu130": {"serve", "gpu"}, "test": {"test"}}
 
 
 def _pins(lock: str) -> dict[str, tuple[str, int]]:
@@ -30,11 +30,11 @@ def _pins(lock: str) -> dict[str, tuple[str, int]]:
     return pins
 
 
-def _asked(extra: str | None) -> list[Requirement]:
-    """What the project asks for, with an extra; the extras that it refers to are followed."""
+def _asked(extras: set[str]) -> list[Requirement]:
+    """What the project asks for, with extras; those that they refer to are followed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [Requirement(item) for item in project["dependencies"]]
-    wanted = {extra} if extra else set()
+    wanted = set(extras)
     while wanted:
         for item in map(Requirement, project["optional-dependencies"][wanted.pop()]):
             if item.name == "lexor":
@@ -54,7 +54,7 @@ def _torch() -> str:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_holds_what_is_asked_for(lock: str) -> None:
     pins = _pins(lock)
-    for item in _asked(EXTRA[lock]):
+    for item in _asked(EXTRAS[lock]):
         version = _torch() if item.name == "torch" else pins[canonicalize_name(item.name)][0]
         assert item.specifier.contains(version), f"{item} is locked as {version}; run: make lock"
 
