@@ -86,6 +86,6 @@ def test_the_views_of_clicks_hold_them_and_grow(case, ratio: float) -> None:
 def test_background_clicks_do_not_widen_the_view() -> None:
     clicks = Clicks(((20, 50, 50), (20, 90, 90)), (True, False))
     small = click_views(clicks, (40, 100, 100), (8, 16, 16))[0]
-    assert (small.lower[1], small.upper[1]) == (40.5, 60.5)
+    assert (small.lower[1], small.upper[1]) == (38.5, 62.5)
     only = click_views(Clicks(((20, 90, 90),), (False,)), (40, 100, 100), (8, 16, 16))[0]
-    assert (only.lower[1], only.upper[1]) == (80.5, 100)
+    assert (only.lower[1], only.upper[1]) == (78.5, 100)

@@ -27,10 +27,9 @@ class Correcting(Segmenter):
         return Masks(3 * start, torch.zeros(len(index)), start)
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize(("certainty", "without_click"), [(1.0, 3.0), (0.5, 2.0), (0.0, 1.0)])
 def test_until_it_is_clicked_an_answer_keeps_a_share_of_the_correction(
-    certainty: float, without_click: float, mirrored: bool
+    certainty: float, without_click: float
 ) -> None:
     model = Correcting()
     model.certainty = certainty
@@ -41,6 +40,6 @@ def test_until_it_is_clicked_an_answer_keeps_a_share_of_the_correction(
         for i, clicks in enumerate([Clicks(), Clicks(((1, 2, 3),), (False,))])
     ]
     runner = Runner(model, torch.device("cpu"))
-    found = [logits for _, logits, _ in runner.masks(torch.zeros(1, *WINDOW), looks, mirrored)]
+    found = [logits for _, logits, _ in runner.masks(torch.zeros(1, *WINDOW), looks)]
     assert [float(logits.min()) for logits in found] == [without_click, 3.0]
     assert [float(logits.max()) for logits in found] == [without_click, 3.0]

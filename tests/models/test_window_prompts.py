@@ -82,21 +82,6 @@ def test_to_moves_every_tensor() -> None:
     assert all(tensor.is_meta for tensor in vars(moved).values())
 
 
-def test_prompts_in_the_mirror() -> None:
-    previous = torch.arange(24.0).view(1, 1, 2, 3, 4)
-    prompts = WindowPrompts.build(
-        [[0, 1, 0, 2, 3, 1]], [[[1, 2, 0.5]]], [[1]], z_mid=[1.0], previous=previous
-    )
-    mirrored = prompts.mirrored(4)
-    assert mirrored.boxes.tolist() == [[0, 1, 3, 2, 3, 4]]
-    assert mirrored.points.tolist() == [[[1, 2, 2.5]]]
-    assert mirrored.previous is not None
-    assert mirrored.previous[0, 0, 1, 2].tolist() == [23, 22, 21, 20]
-    twice = make().mirrored(9).mirrored(9)
-    for name, tensor in vars(make()).items():
-        torch.testing.assert_close(vars(twice)[name], tensor, equal_nan=True)
-
-
 coordinate = st.floats(-50, 50, width=32)
 
 

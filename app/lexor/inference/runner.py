@@ -25,7 +25,7 @@ HARD_MASK = 4.0
 
 DEVICES = ("auto", "cpu", "cuda")
 
-_Cache = tuple[View, list[Encoding]] | None
+_Cache = tuple[View, Encoding] | None
 
 
 def choose_device(device: str) -> torch.device:
@@ -168,23 +168,20 @@ class Runner:
             yield look, logits
 
     @torch.inference_mode()
-    def masks(
-        self, volume: Tensor, looks: Sequence[Look], mirrored: bool = False
-    ) -> Iterator[tuple[Look, Tensor, float]]:
+    def masks(self, volume: Tensor, looks: Sequence[Look]) -> Iterator[tuple[Look, Tensor, float]]:
         """Each look with its window's logits (1, d, h, w), float32 on the CPU, and the overlap with the truth, 0..1,
         that the model expects of them.
 
         Args:
             volume: (1, D, H, W) uint8 tensor on the CPU.
             looks: in any order, which is kept; of neighbours with the same view the encoding is computed once.
-            mirrored: each is taken in the mirror, left to right, as well, and the mean of both is what it finds.
         """
         done = 0
         cache: _Cache = None
         while done < len(looks):
             chunk = _next_chunk(looks[done : done + self.batch + 1], self.batch, cache)
             try:
-                logits, quality, cache = self._run(volume, chunk, cache, mirrored)
+                logits, quality, cache = self._run(volume, chunk, cache)
             except torch.cuda.OutOfMemoryError:
                 cache = None
                 self._retreat()
@@ -211,29 +208,24 @@ class Runner:
         with autocast, torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             yield
 
-    def _encode(self, volume: Tensor, views: Sequence[View], mirrored: bool) -> list[Encoding]:
-        """The views' windows, and those in the mirror."""
+    def _encode(self, volume: Tensor, views: Sequence[View]) -> Encoding:
         windows = torch.stack([normalise(view.read(volume)) for view in views]).to(self.device)
         with self._computing():
-            return [self.model.encode(w) for w in ([windows, windows.flip(-1)] if mirrored else [windows])]
+            return self.model.encode(windows)
 
     def _run(
-        self, volume: Tensor, looks: Sequence[Look], cache: _Cache, mirrored: bool
+        self, volume: Tensor, looks: Sequence[Look], cache: _Cache
     ) -> tuple[list[Tensor], list[float], _Cache]:
         views = list(dict.fromkeys(look.view for look in looks))
         index = torch.tensor([views.index(look.view) for look in looks], device=self.device)
         prompts = prompts_of(looks, self.device)
         known = cache[1] if cache is not None and views == [cache[0]] else None
-        encodings = known or self._encode(volume, views, mirrored)
+        encoding = known or self._encode(volume, views)
         with self._computing():
-            masks = self.model.masks(encodings[0], index, prompts)
+            masks = self.model.masks(encoding, index, prompts)
             logits, quality = self._tempered(masks, prompts), masks.quality.float()
-            if mirrored:
-                masks = self.model.masks(encodings[1], index, prompts.mirrored(self.window[2]))
-                logits = (logits + self._tempered(masks, prompts).flip(-1)) / 2
-                quality = (quality + masks.quality.float()) / 2
         # More prompts of a single view may follow in the next batch.
-        kept = (views[0], encodings) if len(views) == 1 else None
+        kept = (views[0], encoding) if len(views) == 1 else None
         return list(logits.cpu()), torch.sigmoid(quality).tolist(), kept
 
     def _tempered(self, masks: Masks, prompts: WindowPrompts) -> Tensor:

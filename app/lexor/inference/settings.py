@@ -94,8 +94,6 @@ class Searching:
     Attributes:
         views: in-plane sizes of the first looks around a click, pixels.
         boxes: half sizes of the boxes that are tried around the first click, pixels.
-        most_second: of the first looks so many with a guessed box, and so many without, have a second one.
-        most_third: of the second looks so many have a third.
         first, last: exponents of how central the first and the last click are in what they explain.
         stable: exponent of how alike in size two successive looks are.
         reach: exponent of how far a change reaches around the last click, of how far it could.
@@ -107,10 +105,8 @@ class Searching:
         least_logit: voxels below it count as outside everywhere.
     """
 
-    views: tuple[int, ...] = (20, 32, 48, 72, 108, 160, 240)
-    boxes: tuple[int, ...] = (3, 6, 11, 19, 34, 60)
-    most_second: int = 3
-    most_third: int = 3
+    views: tuple[int, ...] = (24, 48, 96, 192, 384)
+    boxes: tuple[int, ...] = (5, 14, 40)
     first: float = 0.7
     last: float = 1.0
     stable: float = 0.25

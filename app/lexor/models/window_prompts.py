@@ -121,15 +121,6 @@ class WindowPrompts:
             previous,
         )
 
-    def mirrored(self, width: int) -> WindowPrompts:
-        """The prompts of the windows, `width` voxels wide, turned left to right."""
-        z, y, x, z_end, y_end, x_end = self.boxes.unbind(1)
-        boxes = torch.stack([z, y, width - x_end, z_end, y_end, width - x], 1)
-        z, y, x = self.points.unbind(2)
-        points = torch.stack([z, y, width - 1 - x], 2)
-        previous = None if self.previous is None else self.previous.flip(-1)
-        return WindowPrompts(boxes, self.z_mid, points, self.labels, previous)
-
     def confined(self, window: tuple[int, int, int]) -> WindowPrompts:
         """Boxes cut to the window, points outside of it turned into padding.
 

@@ -162,7 +162,7 @@ def block(half: int) -> np.ndarray:
     return mask
 
 
-@pytest.mark.parametrize("half", [3, 11, 19])
+@pytest.mark.parametrize("half", SETTINGS.searching.boxes[:2])
 def test_of_boxes_of_many_sizes_the_one_that_fits_is_found(half: int) -> None:
     volume = Volume.of(block(half) * np.uint8(200))
     runner = Runner(Boxed(), torch.device("cpu"), zoom=None)
