@@ -19,6 +19,7 @@ from lexor.cli.output import forgive_output, lost_output, say
 from lexor.cli.pack import pack
 from lexor.cli.predict import predict
 from lexor.cli.prompt import prompt
+from lexor.cli.report import report
 from lexor.cli.retrain import retrain
 from lexor.cli.synth import synth
 from lexor.cli.train import train
@@ -38,6 +39,7 @@ for command in (
     predict,
     prompt,
     models,
+    report,
     evaluate,
     demo,
     train,

@@ -30,7 +30,7 @@ MOST_NAMED: Final = 14
 MOST_DRAWN: Final = 200
 # What a PNG of ours says of itself, so that no other picture is ever replaced.
 SOFTWARE: Final = "Lexor preview"
-_HALO: Final = withStroke(linewidth=2.2, foreground="black")
+_HALO: Final = withStroke(linewidth=2.0, foreground="black")
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,10 @@ def check_preview(path: Path) -> None:
 def thumbnail(scene: Scene, pixels: int = 720) -> bytes:
     """The three planes as a small JPEG."""
     stream = io.BytesIO()
-    figure = draw_planes(scene, width=7.2)
-    figure.savefig(stream, format="jpeg", dpi=pixels / 7.2, pil_kwargs={"quality": 80, "optimize": True})
+    # Of a narrow figure, so that its writing and lines can be told on a telephone.
+    width = 4.5
+    figure = draw_planes(scene, width)
+    figure.savefig(stream, format="jpeg", dpi=pixels / width, pil_kwargs={"quality": 80, "optimize": True})
     return stream.getvalue()
 
 
@@ -179,7 +181,9 @@ def _draw_plane(
         interpolation="nearest",
     )
     if scene.truth is not None:
-        _contour(axis, cut(scene.truth) > 0, "white", "solid", 0.9)
+        truth = cut(scene.truth)
+        for label in np.unique(truth[truth > 0])[:MOST_DRAWN]:
+            _contour(axis, truth == label, "white", "solid", 1.1)
     labels = cut(scene.labels)
     for label in np.unique(labels[labels > 0])[:MOST_DRAWN]:
         _contour(axis, labels == label, _colour(int(label)), _style(int(label)), 1.2)
