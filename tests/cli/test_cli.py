@@ -235,7 +235,7 @@ def test_help_needs_no_torch() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from lexor.cli import app;"
         "r = CliRunner().invoke(app, ['--help']); assert r.exit_code == 0 and 'predict' in r.output;"
-        "print([m for m in ('torch', 'matplotlib', 'scipy', 'cupy') if m in sys.modules])"
+        "print([m for m in ('torch', 'matplotlib', 'scipy', 'cupy', 'rich', 'nibabel') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexor.cli.debug import show_traceback
 from lexor.cli.output import say
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def check_folders(*files: Path | None) -> None:
 
 def failure(message: object) -> typer.Exit:
     """To be raised: exit status 2, after one line on standard error."""
+    show_traceback()
     say(f"error: {message}", err=True)
     return typer.Exit(2)
 
