@@ -95,10 +95,10 @@ def _plain(path: Path, header: Dataset) -> Iterator[Slice]:
 def _multi_frame(path: Path, header: Dataset) -> Iterator[Slice]:
     """The frames of an enhanced image; other films and loops have no positions, and are refused."""
     count = int(header.NumberOfFrames)
-    if count == 1 and "ImagePositionPatient" in header:
+    shared = _first(header, "SharedFunctionalGroupsSequence")
+    if count == 1 and shared is None:
         yield _slice(path, None, header, header, header, header, header)
         return
-    shared = _first(header, "SharedFunctionalGroupsSequence")
     frames = header.get("PerFrameFunctionalGroupsSequence") or []
     if len(frames) != count or shared is None:
         kind = getattr(header.get("SOPClassUID"), "name", "unknown class")

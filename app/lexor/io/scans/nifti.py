@@ -51,7 +51,7 @@ def read_nifti(path: Path, frame: int | None = None) -> Scan:
         raise CaseError(f"{path.name}: has shape {shape}, several values a voxel; give one value a voxel")
     index = take_frame(path.name, others[:1], frame)
     # Frames before it must be there as well, but are not read.
-    stored = path.stat().st_size - int(header.get_data_offset()) - index * math.prod(volume) * dtype.itemsize
+    stored = path.stat().st_size - int(image.dataobj.offset) - index * math.prod(volume) * dtype.itemsize
     compressed = path.suffix.lower() == ".gz"
     check_size(path.name, volume, dtype.itemsize, path.stat().st_size if compressed else stored, compressed)
 
@@ -117,9 +117,12 @@ def _open(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return nib.load(path)
+            image: Any = nib.load(path)
     except Exception as error:  # zlib, struct and nibabel raise a dozen unrelated types on damaged input
         raise _unreadable(path, error) from error
+    if not isinstance(image, nib.nifti1.Nifti1Pair):
+        raise CaseError(f"{path.name}: holds {type(image).__name__}, not a volume; give NIfTI of an image")
+    return image
 
 
 def _unreadable(path: Path, error: Exception) -> CaseError:
@@ -139,7 +142,7 @@ def _voxels(path: Path, image: Any, shape: tuple[int, ...], index: int) -> np.nd
             # nibabel scales in float64; what has 16 bits needs no more than float32.
             raw = ArrayProxy(  # type: ignore[no-untyped-call]
                 image.file_map["image"].file_like,
-                (shape, header.get_data_dtype(), header.get_data_offset(), 1.0, 0.0),
+                (shape, header.get_data_dtype(), image.dataobj.offset, 1.0, 0.0),
                 mmap=False,
             )
             found = np.asanyarray(raw[..., index, *(0,) * (len(shape) - 4)] if len(shape) > 3 else raw)
