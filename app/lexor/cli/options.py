@@ -53,6 +53,23 @@ WeightsOption = Annotated[
 ]
 
 
+LabelsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--labels",
+        help="Folder with the labels of a folder of scans, by the scans' names; on the scans' grid.",
+    ),
+]
+ModalityOption = Annotated[
+    str | None,
+    typer.Option("--modality", help="Of scans that do not say it: CT, MR, PET, US or Microscopy."),
+]
+WindowOption = Annotated[
+    str | None,
+    typer.Option("--window", help="Of CT: soft-tissue, lung, brain, bone, or WIDTH,LEVEL in HU."),
+]
+
+
 def check_folders(*files: Path | None) -> None:
     """That files can be written where they are asked for, before hours of work are spent on them.
 

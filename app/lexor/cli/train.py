@@ -26,8 +26,8 @@ def train(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Folder of labelled .npz cases, or of scans (with --labels), or of a data set in nnU-Net's layout; or "
-            "a packed file; repeatable."
+            help="Folder of labelled .npz cases, of scans (with --labels), or of a data set in nnU-Net's layout; "
+            "or a packed file; repeatable."
         ),
     ] = None,
     labels: LabelsOption = None,

@@ -96,9 +96,7 @@ def spacing_of(case: Case) -> tuple[float, float, float]:
 
 def in_order(sources: Collection[Source]) -> list[Source]:
     """Labelled cases by name; files of a folder as their paths sort."""
-    return sorted(
-        sources, key=lambda source: str(source) if isinstance(source, Path) else source.stem
-    )
+    return sorted(sources, key=lambda source: str(source) if isinstance(source, Path) else source.stem)
 
 
 def _read(source: Source) -> Case:

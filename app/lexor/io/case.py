@@ -44,7 +44,7 @@ MAX_VOXELS: Final = 1 << 30  # answering takes some 30 bytes for each
 MAX_MAPS: Final = 1000  # a label 65,535 alone would ask for terabytes of zeros
 MAX_PREVIOUS: Final = 1000  # each class costs a look at the volume, and noise has thousands of labels
 _SPACINGS: Final = (1e-6, 1e3)  # a nanometre to a metre
-MODALITIES: Final = ("CT", "MR", "PET", "US", "Microscopy")
+_MODALITIES: Final = ("CT", "MR", "PET", "US", "Microscopy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Case:
     def modality(self) -> str | None:
         """CT, MR, PET, US or Microscopy: the name's first token; None if it is none of these."""
         token = self.name.split("_")[0]
-        return token if token in MODALITIES else None
+        return token if token in _MODALITIES else None
 
 
 def read_case(path: FilePath) -> Case:

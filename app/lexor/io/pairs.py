@@ -19,16 +19,20 @@ from jaxtyping import Integer
 
 from lexor.errors import CaseError, shown
 from lexor.geometry import Box
-from lexor.io.case import MODALITIES, Case, read_case, read_labels
+from lexor.io.case import Case, read_case, read_labels
 from lexor.io.labels import as_integers, present
 from lexor.io.prompts import MAX_CLASSES
-from lexor.io.scan import Scan, case_of, read_scan, scan_suffix
+from lexor.io.scan import Scan, case_of, is_scan, name_of, read_scan
+from lexor.io.scans.model import MODALITIES
+from lexor.io.scans.names import modality_of
 
 DATASET: Final = "dataset.json"
 _MAX_JSON: Final = 16 << 20
 _CHANNEL: Final = re.compile(r"(.+)_(\d{4})")
 # Folders that are called so say nothing of the data set.
-_COMMON: Final = re.compile(r"(image|img|label|scan|volume|nii|nifti|data|case)s?(tr|ts|train|test|val)?", re.I)
+_COMMON: Final = re.compile(
+    r"(image|img|label|scan|volume|nii|nifti|data|case)s?(tr|ts|train|test|val)?", re.I
+)
 _KINDS: Final = (
     (re.compile(r"ct|computed.*", re.I), "CT"),
     (re.compile(r"mri?|t1.*|t2.*|flair|adc|dwi|pd|.*mr(i|t)?", re.I), "MR"),
@@ -218,16 +222,15 @@ def _pairs(
 def _scans(folder: Path) -> Iterator[tuple[str, Path]]:
     """The scans of a folder, by their names without ending."""
     for path in sorted(folder.iterdir()):
-        suffix = scan_suffix(path)
-        if suffix is not None and path.is_file() and not path.name.startswith("."):
-            yield path.name[: -len(suffix)], path
+        if is_scan(path):
+            yield name_of(path), path
 
 
 def _case_name(stem: str, data_set: str, modality: str | None) -> str:
     """A name that tells modality and data set, as those of challenge cases do."""
     if stem.split("_")[0] in MODALITIES:
         return stem
-    return f"{modality or 'Scan'}_{data_set}_{stem}"
+    return f"{modality or modality_of(stem) or 'Scan'}_{data_set}_{stem}"
 
 
 def _data_set(folder: Path) -> str:

@@ -67,3 +67,7 @@ def read_truth(answered: Answered, record: CaseRecord, folder: Path) -> np.ndarr
         CaseError: there is none, or it is of another volume. OSError.
     """
     return truth_of(answered.case, record.source, folder)
+
+
+def answered_now(outcome: object) -> Answered | None:
+    return None
