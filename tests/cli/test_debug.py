@@ -43,7 +43,9 @@ def test_every_command_has_the_option_and_keeps_its_own() -> None:
         result = CliRunner().invoke(app, [*command, "--help"])
         assert result.exit_code == 0
         assert "--debug" in result.output
-    assert "--weights" in CliRunner().invoke(app, ["predict", "--help"]).output
+    text = " ".join(CliRunner().invoke(app, ["export", "--help"]).output.split())
+    assert "--licence <str> Of the weights: the most demanding" in text
+    assert "--share <float range>" in text
 
 
 def test_the_shell_completes_commands_and_options() -> None:

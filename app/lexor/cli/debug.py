@@ -25,10 +25,11 @@ def with_debug(command: Callable[..., Any]) -> Callable[..., Any]:
         log.setLevel(logging.DEBUG if debug else logging.NOTSET)
         return command(*args, **options)
 
-    signature = inspect.signature(command)
+    # A signature that is given by hand is taken as it is: its annotations must be no text.
+    signature = inspect.signature(command, eval_str=True)
     option = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_OPTION)
     run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
-    run.__annotations__ = {**command.__annotations__, "debug": _OPTION}
+    run.__annotations__ = {**inspect.get_annotations(command, eval_str=True), "debug": _OPTION}
     return run
 
 
