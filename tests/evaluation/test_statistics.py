@@ -63,6 +63,13 @@ def test_voxels_that_are_not_finite_do_not_count() -> None:
     assert (none.mean, none.maximum, none.peak) == (None, None, None)
 
 
+def test_a_voxel_of_slanting_axes_has_the_volume_that_it_has() -> None:
+    labels = np.ones((2, 2, 2), np.uint8)
+    (found,) = statistics_of(labels, labels, (2, 1, 1), voxel_mm3=1.9)
+    assert found.volume_ml == pytest.approx(8 * 1.9 / 1000)
+    assert found.extent_mm == (4, 2, 2)
+
+
 def test_labels_that_cannot_be_are_refused() -> None:
     voxels = np.zeros((2, 2, 2))
     with pytest.raises(ValueError, match=r"labels have shape \(1, 2, 2\)"):

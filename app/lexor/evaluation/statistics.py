@@ -85,6 +85,7 @@ def statistics_of(
     unit: str = "",
     names: Mapping[int, str] | None = None,
     peak: bool = False,
+    voxel_mm3: float | None = None,
 ) -> list[ClassStatistics]:
     """Statistics of every class that occurs or has a name, in the order of their numbers.
 
@@ -96,6 +97,7 @@ def statistics_of(
         names: of classes; others are called "class 1", "class 2", ... A class that has a name has a row, even
             if it is empty.
         peak: whether to compute the peak, as for PET; it needs the spacing.
+        voxel_mm3: of a voxel; the product of the spacing if None, which is more where axes are not at right angles.
 
     Raises:
         ValueError: labels are of another shape than the voxels, or not 0..`MAX_CLASSES`.
@@ -105,12 +107,16 @@ def statistics_of(
     if labels.size and (int(labels.min()) < 0 or int(labels.max()) > MAX_CLASSES):
         raise ValueError(f"labels are {labels.min()}..{labels.max()}; give 0..{MAX_CLASSES}")
     names = dict(names or {})
+    if voxel_mm3 is None and spacing is not None:
+        voxel_mm3 = math.prod(float(step) for step in spacing)
     places = dict(_places(labels))
     found = []
     for label in sorted({*places, *names}):
         name = names.get(label, f"class {label}")
         if label in places:
-            found.append(_measured(label, name, voxels, labels, places[label], spacing, unit, peak))
+            found.append(
+                _measured(label, name, voxels, labels, places[label], spacing, unit, peak, voxel_mm3)
+            )
         else:
             found.append(ClassStatistics(label, name, 0, None if spacing is None else 0.0, unit))
     return found
@@ -193,6 +199,7 @@ def _measured(
     spacing: Sequence[float] | None,
     unit: str,
     peak: bool,
+    voxel_mm3: float | None,
 ) -> ClassStatistics:
     """Of a class that occurs."""
     import cc3d
@@ -208,7 +215,7 @@ def _measured(
         label=label,
         name=name,
         voxels=count,
-        volume_ml=None if spaces is None else count * math.prod(spaces) / 1000,
+        volume_ml=None if voxel_mm3 is None else count * voxel_mm3 / 1000,
         unit=unit,
         mean=float(inside.mean()) if inside.size else None,
         sd=float(inside.std()) if inside.size else None,

@@ -26,7 +26,7 @@ from numpy.lib import format as npy
 
 from lexor.errors import CaseError, shown
 from lexor.io.pickles import decode
-from lexor.io.whole import whole_file
+from lexor.io.whole import whole
 
 MAX_ARRAY_BYTES: Final = 4 << 30
 MAX_VALUES_BYTES: Final = 4 << 20  # about 10,000 classes with their boxes
@@ -208,10 +208,11 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray | Pi
     arrays: by key; object arrays are pickled. The same arrays give the same bytes.
     Raises OSError where the directory cannot be written.
     """
+    # Like any new file, and unlike tempfile's, it is readable as the umask says.
+    # Level 1: labels shrink a hundredfold at any level, and time is what a case is short of.
     with (
-        whole_file(path) as file,
-        # Level 1: labels shrink a hundredfold at any level, and time is what a case is short of.
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        whole(Path(path)) as temporary,
+        zipfile.ZipFile(temporary, "x", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
     ):
         for key, array in arrays.items():
             with archive.open(f"{key}.npy", "w", force_zip64=True) as member:

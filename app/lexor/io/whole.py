@@ -7,36 +7,26 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A binary file that takes its place, on disk, when the block ends without an error.
+def whole(path: Path, ending: str = ".partial") -> Iterator[Path]:
+    """A place to write a file to, which takes that of `path` in one step once the block ends without an error.
 
-    path: where to; a file that is there is replaced in one step, and stays as it is if anything fails.
+    ending: of the temporary name, for writers that go by it. A file that is there stays as it is if anything fails.
     Raises OSError where the directory cannot be written.
     """
-    path = Path(path)
-    # No reader, and not the challenge's evaluator, which looks for .npz, may take this for a result.
-    temporary = path.with_name(f".lexor-{secrets.token_hex(8)}.partial")
-    file = temporary.open("xb")  # like any new file, unlike tempfile's, readable as the umask says
+    # Neither a reader nor the challenge's evaluator, which look for names, may take this for a result.
+    temporary = path.with_name(f".lexor-{secrets.token_hex(8)}{ending}")
     try:
-        with file:
-            yield file
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes UTF-8 text, as `whole_file` does."""
-    with whole_file(path) as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def _sync_directory(directory: Path) -> None:
@@ -47,3 +37,9 @@ def _sync_directory(directory: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text, as `whole` does."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")

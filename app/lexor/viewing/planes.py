@@ -20,7 +20,7 @@ from matplotlib.patheffects import withStroke
 
 from lexor.errors import CaseError, printable
 from lexor.geometry import Box, Clicks
-from lexor.io.whole import whole_file
+from lexor.io.whole import whole
 from lexor.viewing.preview import COLOURS, outline
 
 Style = Literal["solid", "dashed", "dotted"]
@@ -106,8 +106,8 @@ def write_preview(scene: Scene, path: Path) -> Path:
     """
     check_preview(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        draw_planes(scene).savefig(file, format="png", dpi=110, metadata={"Software": SOFTWARE})
+    with whole(path) as temporary:
+        draw_planes(scene).savefig(temporary, format="png", dpi=110, metadata={"Software": SOFTWARE})
     return path
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from lexor.errors import printable
 from lexor.inference.runlog import Run
-from lexor.io.whole import whole_file
+from lexor.io.whole import whole
 from lexor.viewing.report_cases import ReportedCase, ReportedClass
 
 _STYLE = Path(__file__).with_name("report.css")
@@ -43,9 +43,9 @@ def write_page(
     path: Path, cases: Sequence[ReportedCase], runs: Sequence[tuple[str, Run]], title: str
 ) -> None:
     """Writes the page; it appears complete or not at all. See `page`."""
-    with whole_file(path) as file:
+    with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         for piece in page(cases, runs, title):
-            file.write(piece.encode("utf-8"))
+            file.write(piece)
 
 
 def page(cases: Sequence[ReportedCase], runs: Sequence[tuple[str, Run]], title: str) -> Iterator[str]:
