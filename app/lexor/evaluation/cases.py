@@ -11,7 +11,7 @@ from jaxtyping import Integer
 
 from lexor.errors import CaseError
 from lexor.io.case import Case, read_case, read_labels
-from lexor.io.pairs import Pair, Source, labels_of, open_labelled
+from lexor.io.pairs import Pair, Source, open_labelled
 from lexor.io.prompts import MAX_CLASSES
 from lexor.protocol.boxes import loosen
 from lexor.protocol.clicks import labels_in
@@ -112,7 +112,7 @@ def truth_of(case: Case, source: Source, folder: Path | None = None) -> Integer[
             labels of this volume.
     """
     if isinstance(source, Pair):
-        return classes_of(labels_of(source), len(case.boxes))
+        return classes_of(open_labelled(source)[1], len(case.boxes))
     path = source if folder is None else folder / source.name
     truth = read_labels(path)
     if truth.shape != case.volume.shape:

@@ -20,9 +20,9 @@ from jaxtyping import Integer
 from lexor.errors import CaseError, shown
 from lexor.geometry import Box
 from lexor.io.case import Case, read_case, read_labels
-from lexor.io.labels import as_integers, present
-from lexor.io.prompts import MAX_CLASSES
+from lexor.io.labels import present
 from lexor.io.scan import Scan, case_of, is_scan, name_of, read_scan
+from lexor.io.scans.label_maps import checked_labels, onto
 from lexor.io.scans.model import MODALITIES
 from lexor.io.scans.names import modality_of
 
@@ -121,54 +121,30 @@ def open_labelled(source: Source) -> tuple[Case, Integer[np.ndarray, "D H W"]]:
     return _open_pair(source)
 
 
-def labels_of(pair: Pair, image: Scan | None = None) -> Integer[np.ndarray, "D H W"]:
-    """The labels of a pair as its file numbers them; what is not known is background.
-
-    Args:
-        image: the pair's scan, on which they must lie; None: it is not looked at.
+def labels_of(pair: Pair, image: Scan) -> Integer[np.ndarray, "D H W"]:
+    """The labels of a pair as its file numbers them, on the grid of its image; what is not known is background.
 
     Raises:
-        CaseError: they cannot be read, are no whole numbers from 0 to `MAX_CLASSES`, none at all, or lie elsewhere.
+        CaseError: they cannot be read, are no whole numbers from 0 to 65,535, none at all, or lie elsewhere.
     """
-    scan = read_scan(pair.labels)
     where = pair.labels.name
-    if image is not None:
-        check_same_place(image, pair.image, scan, pair.labels)
+    scan = read_scan(pair.labels)
+    labels = onto(where, checked_labels(where, scan.voxels), scan.affine, image)
     try:
-        labels = as_integers(scan.voxels)
-    except CaseError as problem:
-        raise CaseError(f"{where} {problem}") from None
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high > MAX_CLASSES:
-        raise CaseError(f"{where}: has labels {low}..{high}; give 0..{MAX_CLASSES}, 0 is background")
-    labels = labels.astype(np.uint8 if high < 256 else np.uint16)
+        covers = onto(where, np.ones(scan.shape, np.uint8), scan.affine, image).all()
+    except CaseError:
+        covers = False
+    if not covers:
+        raise CaseError(
+            f"{where}: covers another part of the patient than its image {pair.image.name}: {_by(scan.shape)} voxels "
+            f"and {_by(image.shape)}, from {_corner(scan)} and from {_corner(image)} mm (LPS); give labels of all of "
+            "the image, on its grid"
+        )
     if pair.ignored is not None:
         labels[labels == pair.ignored] = 0
     if not labels.any():
         raise CaseError(f"{where}: has no label above 0; nothing is marked in it")
     return labels
-
-
-def check_same_place(image: Scan, image_path: Path, labels: Scan, labels_path: Path) -> None:
-    """That labels lie on their image: voxel on voxel, to a tenth of one.
-
-    Raises:
-        CaseError: they do not; it says how far they are apart.
-    """
-    shape = image.voxels.shape
-    if labels.voxels.shape != shape:
-        raise CaseError(
-            f"{labels_path.name}: is {_by(labels.voxels.shape)} voxels, its image {image_path.name} {_by(shape)}; "
-            "give labels on the grid of the image: resample them to it, by nearest neighbour"
-        )
-    corners = np.array([[z, y, x, 1.0] for z in (0, 1) for y in (0, 1) for x in (0, 1)])
-    corners[:, :3] *= np.array(shape) - 1
-    apart = np.linalg.norm((corners @ (image.affine - labels.affine).T)[:, :3], axis=1).max()
-    if not apart <= 0.1 * min(image.spacing):
-        raise CaseError(
-            f"{labels_path.name}: lies {apart:.3g} mm away from its image {image_path.name} at a corner; give labels "
-            "on the grid of the image: resample them to it, by nearest neighbour"
-        )
 
 
 def _open_pair(pair: Pair) -> tuple[Case, Integer[np.ndarray, "D H W"]]:
@@ -271,3 +247,8 @@ def _ignored(facts: Mapping[str, Any]) -> int | None:
 
 def _by(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
+
+
+def _corner(scan: Scan) -> str:
+    """Where the first voxel is."""
+    return ", ".join(f"{value:.4g}" for value in scan.affine[:3, 3])

@@ -146,12 +146,10 @@ def _voxels(path: Path, image: Any, shape: tuple[int, ...], index: int) -> np.nd
                 mmap=False,
             )
             found = np.asanyarray(raw[..., index, *(0,) * (len(shape) - 4)] if len(shape) > 3 else raw)
-            slope, inter = header.get_slope_inter()
+            slope, inter = image.dataobj.slope, image.dataobj.inter
             narrow = found.dtype.itemsize <= (4 if found.dtype.kind == "f" else 2)
             kind = np.float32 if narrow else np.float64
-            scaled = apply_read_scaling(
-                found, None if slope is None else kind(slope), None if inter is None else kind(inter)
-            )
+            scaled = apply_read_scaling(found, kind(slope), kind(inter))
     except Exception as error:
         raise _unreadable(path, error) from error
     native: np.ndarray = scaled.astype(scaled.dtype.newbyteorder("="), copy=False)
