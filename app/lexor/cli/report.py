@@ -48,7 +48,7 @@ def report(
         with progress(sum(len(run.cases) for _, run in found)) as advance:
             for name, run in found:
                 for record in run.cases:
-                    case = reported(record, name, truth)
+                    case = reported(record, name, truth, run.head.get("options"))
                     cases.append(case)
                     advance(case.summary())
         write_page(page, cases, found, title)

@@ -131,7 +131,7 @@ def labels_of(pair: Pair, image: Scan) -> Integer[np.ndarray, "D H W"]:
     scan = read_scan(pair.labels)
     labels = onto(where, checked_labels(where, scan.voxels), scan.affine, image)
     try:
-        covers = onto(where, np.ones(scan.shape, np.uint8), scan.affine, image).all()
+        covers = bool(onto(where, np.ones(scan.shape, np.uint8), scan.affine, image).all())
     except CaseError:
         covers = False
     if not covers:

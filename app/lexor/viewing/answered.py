@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
 from lexor.errors import CaseError
-from lexor.evaluation.cases import truth_of
+from lexor.evaluation.cases import classes_of, truth_of
 from lexor.evaluation.statistics import ClassStatistics, statistics_of
 from lexor.inference.runlog import CaseRecord
-from lexor.io.case import Case, read_case, read_labels
+from lexor.io.case import Case, read_case
+from lexor.io.scan import Scan, case_of, is_scan, name_of, read_mask, read_scan, scan_of
 
-GREY = "grey value 0-255"
+GREY: Final = "grey value 0-255"
+# Where the axes of patient coordinates (x, y, z in LPS) point to, and where they come from.
+_ENDS: Final = (("L", "R"), ("P", "A"), ("S", "I"))
 
 
 @dataclass(frozen=True)
@@ -23,51 +28,90 @@ class Answered:
 
     Attributes:
         case: as it was segmented, grey values 0..255.
-        voxels: (D, H, W), as measured.
-        unit: of the voxels.
+        scan: as it was measured.
         labels: (D, H, W).
         names: of classes.
-        axes: see `Scene`.
-        peak: whether an SUV peak is to be given.
     """
 
     case: Case
-    voxels: np.ndarray
-    unit: str
+    scan: Scan
     labels: np.ndarray
     names: Mapping[int, str] = field(default_factory=dict)
-    axes: Sequence[str] = ()
-    peak: bool = False
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """Millimetres (z, y, x); None where a challenge case does not tell them."""
+        return self.case.spacing
+
+    @property
+    def unit(self) -> str:
+        """Of the voxels as measured."""
+        return self.scan.unit or (GREY if self.scan.format == "npz" else "as stored")
 
     def statistics(self) -> list[ClassStatistics]:
-        """Of every class."""
-        return statistics_of(self.voxels, self.labels, self.case.spacing, self.unit, self.names, self.peak)
+        """Of every class; of PET with the SUV peak."""
+        volume = None if self.spacing is None else abs(float(np.linalg.det(self.scan.affine[:3, :3])))
+        peak = self.scan.modality == "PET" and self.scan.unit == "SUV"
+        return statistics_of(self.scan.voxels, self.labels, self.spacing, self.unit, self.names, peak, volume)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Where each axis of the array points to in the patient: see `Scene`; () where that is not known."""
+        return () if self.scan.format in ("npz", "tiff") else axes_of(self.scan.affine)
 
 
-def read_answered(record: CaseRecord) -> Answered:
+def axes_of(affine: np.ndarray) -> tuple[str, ...]:
+    """The ends of the patient's axes that those of an array (z, y, x) point to most nearly; () if two share one."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    nearest = np.abs(directions).argmax(axis=0)
+    if len(set(nearest.tolist())) < 3:
+        return ()
+    return tuple(_ENDS[axis][int(directions[axis, i] < 0)] for i, axis in enumerate(nearest.tolist()))
+
+
+def read_answered(record: CaseRecord, options: Mapping[str, Any] | None = None) -> Answered:
     """The case and the answer that a record tells of.
+
+    Args:
+        options: with which the case was read: "series", "frame", "modality", "window".
 
     Raises:
         CaseError: one of them cannot be read, or they do not belong together. OSError.
     """
-    case = read_case(record.source)
-    labels = read_labels(record.output, "segs")
-    if labels.shape != case.volume.shape:
-        raise CaseError(
-            f"{record.output.name}: segs has shape {labels.shape}, imgs of {record.source.name} "
-            f"{case.volume.shape}; segment it again"
-        )
-    return Answered(case, case.volume, GREY, labels, dict(record.names))
+    scan, case = _read(record.source, options or {})
+    labels, names = read_mask(record.output, scan)
+    return Answered(case, scan, labels, {**names, **dict(record.names)})
 
 
 def read_truth(answered: Answered, record: CaseRecord, folder: Path) -> np.ndarray:
-    """The truth of a case: the file of its name in a folder.
+    """The true classes of a case: the file of its name in a folder, in any format; see `classes_of`.
 
     Raises:
-        CaseError: there is none, or it is of another volume. OSError.
+        CaseError: there is none, it has no label, or it is of another volume. OSError.
     """
-    return truth_of(answered.case, record.source, folder)
+    if record.source.suffix == ".npz" and (folder / record.source.name).is_file():
+        return truth_of(answered.case, record.source, folder)
+    # nnU-Net's images are NAME_0000, and its labels NAME.
+    names = (record.case, re.sub(r"_\d{4}$", "", record.case))
+    found = [path for path in sorted(folder.iterdir()) if name_of(path) in names and is_scan(path)]
+    if not found:
+        raise CaseError(f"{record.case}: {folder} holds no labels of that name")
+    truth, _ = read_mask(found[0], answered.scan)
+    if not truth.any():
+        raise CaseError(f"{found[0].name}: has no label above 0; nothing to score")
+    return classes_of(truth, len(record.prompts))
 
 
-def answered_now(outcome: object) -> Answered | None:
-    return None
+def _read(source: Path, options: Mapping[str, Any]) -> tuple[Scan, Case]:
+    if source.suffix.lower() == ".npz":
+        case = read_case(source)
+        return scan_of(case, source), case
+    texts = {key: options.get(key) for key in ("series", "modality", "window")}
+    window, series, modality = (
+        value if isinstance(value := texts[key], str) else None for key in ("window", "series", "modality")
+    )
+    frame = options.get("frame")
+    scan = read_scan(
+        source, series=series, frame=frame if isinstance(frame, int) else None, modality=modality
+    )
+    return scan, case_of(scan, window)

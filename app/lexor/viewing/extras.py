@@ -10,7 +10,7 @@ from lexor.errors import CaseError
 from lexor.evaluation.statistics import check_statistics, write_statistics
 from lexor.inference.batch import Outcome
 from lexor.inference.runlog import CaseRecord, Run, write_run
-from lexor.viewing.answered import Answered, answered_now, read_answered
+from lexor.viewing.answered import Answered, read_answered
 
 
 class Extras:
@@ -47,7 +47,7 @@ class Extras:
             return []
         problems = []
         try:
-            answered = answered_now(outcome) or read_answered(record)
+            answered = read_answered(record)
             if self._statistics is not None:
                 self._rows += [one.row(record.case) for one in answered.statistics()]
             if self._preview:

@@ -95,11 +95,14 @@ class ReportedCase:
         )
 
 
-def reported(record: CaseRecord, run: str, truths: Path | None = None) -> ReportedCase:
+def reported(
+    record: CaseRecord, run: str, truths: Path | None = None, options: Mapping[str, Any] | None = None
+) -> ReportedCase:
     """A case as a report shows it. What cannot be read is said in it, and never raised.
 
     Args:
         truths: folder of truths by the cases' names; see `read_truth`.
+        options: of the run, see `read_answered`.
 
     Raises:
         ImportError: scores are asked for, and the extra `evaluate` is not installed.
@@ -107,7 +110,7 @@ def reported(record: CaseRecord, run: str, truths: Path | None = None) -> Report
     if not record.answered:
         return ReportedCase(run, record)
     try:
-        answered = read_answered(record)
+        answered = read_answered(record, options)
     except (CaseError, OSError, ValueError) as problem:
         return ReportedCase(run, record, problem=str(problem))
     truth, trouble = None, None
@@ -116,7 +119,7 @@ def reported(record: CaseRecord, run: str, truths: Path | None = None) -> Report
             truth = read_truth(answered, record, truths)
         except (CaseError, OSError, ValueError) as problem:
             trouble = str(problem)
-    scores = {} if truth is None else label_scores(answered.labels, truth, answered.case.spacing)
+    scores = {} if truth is None else label_scores(answered.labels, truth, answered.spacing)
     found = answered.statistics()
     missing = scores.keys() - {one.label for one in found}
     if missing:  # the truth has classes that the answer has not
@@ -142,7 +145,7 @@ def scene_of(
         record.case if title is None else title,
         answered.case.volume,
         answered.labels,
-        answered.case.spacing,
+        answered.spacing,
         truth,
         boxes,
         clicks,
@@ -193,7 +196,7 @@ def _means(scores: Mapping[int, Scores]) -> Scores | None:
 def _empty(answered: Answered, names: Mapping[int, str]) -> list[ClassStatistics]:
     """Statistics of classes that are not in the answer."""
     nothing = np.zeros((1, 1, 1), np.uint8)
-    return statistics_of(nothing, nothing, answered.case.spacing, answered.unit, names)
+    return statistics_of(nothing, nothing, answered.spacing, answered.unit, names)
 
 
 def _clicks(points: Mapping[str, Any], shape: tuple[int, ...]) -> Clicks:
