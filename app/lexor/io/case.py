@@ -60,6 +60,7 @@ class Case:
     warnings: what was found wrong and put right or left out: one line each, with file, key, value, remedy.
     unreadable: classes of which the file has a prompt that could not be read, in order; 1 stands for them all
     where there are no others.
+    unasked: classes that nobody wants, of which the prompts have only their place; nothing stands in for them.
     Class i of the labels (1-based) belongs to boxes[i - 1] and clicks[i - 1]. Without either, the labels of
     `previous` are the classes; their numbers may have gaps.
     """
@@ -72,6 +73,7 @@ class Case:
     previous: Integer[np.ndarray, "D H W"] | None = None
     warnings: tuple[str, ...] = ()
     unreadable: tuple[int, ...] = ()
+    unasked: frozenset[int] = frozenset()
 
     @property
     def n_classes(self) -> int:

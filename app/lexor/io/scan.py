@@ -146,25 +146,31 @@ def is_scan(path: Path) -> bool:
     return format_of(path) is not None or is_dicom(path)
 
 
-def find_scans(folder: Path) -> list[Path]:
+def find_scans(folder: Path, but: Path | None = None) -> list[Path]:
     """The sources in a folder, sorted: its files of known formats and, at any depth, folders with DICOM files.
 
-    A folder that holds DICOM files itself is one source.
+    A folder that holds DICOM files itself is one source, with all of them. but: a folder that is left out.
+    Raises CaseError where there are more folders than a person makes.
     """
-    if holds_dicom(folder):
-        others = [
-            path for path in folder.iterdir() if path.is_file() and format_of(path) not in (None, "dicom")
-        ]
-        if not others:
-            return [folder]
-    found = [path for path in folder.iterdir() if not path.is_dir() and is_scan(path)]
+    found = [
+        path for path in folder.iterdir() if not path.is_dir() and is_scan(path) and not _of_series(path)
+    ]
+    left_out = None if but is None else but.resolve()
     for count, (root, names, _) in enumerate(os.walk(folder)):
-        names[:] = sorted(name for name in names if not name.startswith("."))
         if count > _MAX_FOLDERS:
             raise CaseError(f"{folder}: holds more than {_MAX_FOLDERS:,} folders; give a folder of scans")
-        if Path(root) != folder and holds_dicom(Path(root)):
-            found.append(Path(root))
+        place = Path(root)
+        names[:] = [
+            name for name in names if not name.startswith(".") and (place / name).resolve() != left_out
+        ]
+        if holds_dicom(place):
+            found.append(place)
     return sorted(found)
+
+
+def _of_series(path: Path) -> bool:
+    """Whether a file is a part of its folder's DICOM series."""
+    return format_of(path) in (None, "dicom")
 
 
 def _read(path: Path, series: str | None, frame: int | None) -> Scan:
