@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lexor.errors import CaseError
 from lexor.inference.answers import Answer, check_answers, check_place, remove_answer
 from lexor.inference.predictor import Prediction, Predictor
+from lexor.inference.runlog import CaseRecord, RunLog, hash_of, prompt_of
 from lexor.inference.targets import AutomaticBox, PromptMode, Target
 from lexor.io.case import Case
 from lexor.io.reading import Opened, Reading, open_source
-from lexor.io.scan import Scan, find_scans, is_scan, write_labels
+from lexor.io.scan import Scan, find_scans, is_scan, name_of, write_labels
 from lexor.io.scans.model import Format
 from lexor.io.scans.names import format_of
+
+log = logging.getLogger("lexor")
 
 # Of so many automatic boxes a summary tells how they were found.
 MOST_SHOWN = 10
@@ -27,6 +32,8 @@ class Outcome:
     """What became of one source: `error` is None where an answer was written to `output`.
 
     case, scan: what was read of it, None where it could not be.
+    record: what a run's log holds of it.
+    kept: whether the answer is that of an earlier run, of which nothing has changed; then nothing was read.
     """
 
     source: Path
@@ -36,6 +43,8 @@ class Outcome:
     error: str | None
     seconds: float
     scan: Scan | None = None
+    record: CaseRecord | None = None
+    kept: bool = False
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -45,6 +54,8 @@ class Outcome:
 
     def summary(self) -> str:
         """One line: shape, prompts and where they came from, classes, seconds; or the error."""
+        if self.kept:
+            return f"{self._name}: answered before, from the same input, options and weights"
         if self.error is not None or self.case is None or self.prediction is None:
             return f"{self._name}: FAILED: {self.error}"
         targets = self.prediction.targets
@@ -170,6 +181,9 @@ def predict_files(
     reading: Reading | None = None,
     format: Format | None = None,
     labelmap: bool = False,
+    head: Mapping[str, Any] | None = None,
+    logged: bool = False,
+    resume: bool = False,
 ) -> Iterator[Outcome]:
     """Segments sources one after another, writing an answer for each that can be answered.
 
@@ -178,23 +192,34 @@ def predict_files(
 
     Args:
         sources: challenge .npz files, scans, folders with DICOM files.
-        outputs: folder for the answers, made if missing; or the answer's file, of one source. A stale answer
-        of a failed
-            case is removed.
+        outputs: folder for the answers, made if missing; or the answer's file, of one source. A stale answer of a
+            failed case is removed.
         predictor: answers them.
         prompt, top, strict: see `Predictor.segment`.
         probabilities: the answers hold them as well, see `write_segmentation`; .npz alone.
         reading: how sources are read, and which prompts take the place of their own.
         format: of the answers; None: as the source, which of DICOM is a segmentation.
         labelmap: see `write_labels`.
+        head: of the run, see `head_of`; records then have the hashes by which a later run knows what has not changed.
+        logged: the run's log among the answers is added to; needs the head.
+        resume: what the log tells of as answered from the same input, options and weights is passed over, if the
+            answer is there as it was written; needs the head.
 
     Raises:
-        CaseError: see `check_answers`; or prompts of one scan are given for several.
+        CaseError: see `check_answers`, `RunLog`; or prompts of one scan are given for several.
     """
     reading = reading or Reading()
     reading.prompts.check(len(sources))
-    for answer in check_answers(sources, outputs, format):
+    answers = check_answers(sources, outputs, format)
+    runlog = RunLog(answers[0].path.parent, head) if head is not None and (logged or resume) else None
+    for answer in answers:
         began = time.perf_counter()
+        digest = "" if head is None else _digest(answer.source)
+        if resume and runlog is not None:
+            earlier = runlog.finished(answer.source, answer.path, digest)
+            if earlier is not None:
+                yield Outcome(answer.source, answer.path, None, None, None, 0.0, record=earlier, kept=True)
+                continue
         opened: Opened | None = None
         prediction: Prediction | None = None
         error: str | None = None
@@ -208,17 +233,59 @@ def predict_files(
             _write(answer, opened, prediction, probabilities, labelmap)
         except (CaseError, OSError) as problem:
             error = str(problem)
+            log.debug("%s", answer.source.name, exc_info=True)
         except Exception as problem:
             # Whatever it is, a bug or a lack of memory: it must not cost the answers of the others.
             error = f"{answer.source.name}: {type(problem).__name__}: {problem}"
+            log.debug("%s", answer.source.name, exc_info=True)
         if error is not None:
             # An old answer would be scored as if it were this run's.
             try:
                 remove_answer(answer.path, answer.format)
             except OSError as problem:
                 error += f"; and the answer at its place stays: {problem}"
-        case, scan = (None, None) if opened is None else (opened.case, opened.scan)
-        yield Outcome(answer.source, answer.path, case, prediction, error, time.perf_counter() - began, scan)
+        outcome = _outcome(answer, opened, prediction, error, time.perf_counter() - began, digest, head)
+        if runlog is not None and outcome.record is not None:
+            runlog.add(outcome.record)
+        yield outcome
+
+
+def _digest(source: Path) -> str:
+    """Of what is read; of what cannot be read there is none."""
+    try:
+        return hash_of(source) if source.is_file() or source.is_dir() else ""
+    except OSError:
+        return ""
+
+
+def _outcome(
+    answer: Answer,
+    opened: Opened | None,
+    prediction: Prediction | None,
+    error: str | None,
+    seconds: float,
+    digest: str,
+    head: Mapping[str, Any] | None,
+) -> Outcome:
+    """What became of a source, with its record."""
+    case, scan = (None, None) if opened is None else (opened.case, opened.scan)
+    outcome = Outcome(answer.source, answer.path, case, prediction, error, seconds, scan)
+    record = CaseRecord(
+        case=name_of(answer.source) if case is None else case.name,
+        source=answer.source,
+        output=answer.path,
+        answered=error is None,
+        error=error,
+        warnings=outcome.warnings,
+        seconds=round(seconds, 3),
+        shape=() if case is None else case.volume.shape,
+        prompts=() if prediction is None else tuple(map(prompt_of, prediction.targets)),
+        input=digest,
+        answer=hash_of(answer.path) if head is not None and error is None else "",
+        key="" if head is None else str(head["key"]),
+        names=() if opened is None else tuple(sorted(opened.names.items())),
+    )
+    return replace(outcome, record=record)
 
 
 def _open(source: Path, reading: Reading) -> Opened:

@@ -13,9 +13,11 @@ import numpy as np
 from lexor.errors import CaseError
 from lexor.evaluation.cases import classes_of, truth_of
 from lexor.evaluation.statistics import ClassStatistics, statistics_of
+from lexor.inference.batch import Outcome
 from lexor.inference.runlog import CaseRecord
-from lexor.io.case import Case, read_case
-from lexor.io.scan import Scan, case_of, is_scan, name_of, read_mask, read_scan, scan_of
+from lexor.io.case import Case
+from lexor.io.reading import Reading, open_source
+from lexor.io.scan import Scan, is_scan, name_of, read_mask
 
 GREY: Final = "grey value 0-255"
 # Where the axes of patient coordinates (x, y, z in LPS) point to, and where they come from.
@@ -78,9 +80,9 @@ def read_answered(record: CaseRecord, options: Mapping[str, Any] | None = None) 
     Raises:
         CaseError: one of them cannot be read, or they do not belong together. OSError.
     """
-    scan, case = _read(record.source, options or {})
-    labels, names = read_mask(record.output, scan)
-    return Answered(case, scan, labels, {**names, **dict(record.names)})
+    opened = open_source(record.source, _reading(options or {}))
+    labels, names = read_mask(record.output, opened.scan)
+    return Answered(opened.case, opened.scan, labels, {**names, **dict(record.names)})
 
 
 def read_truth(answered: Answered, record: CaseRecord, folder: Path) -> np.ndarray:
@@ -102,16 +104,20 @@ def read_truth(answered: Answered, record: CaseRecord, folder: Path) -> np.ndarr
     return classes_of(truth, len(record.prompts))
 
 
-def _read(source: Path, options: Mapping[str, Any]) -> tuple[Scan, Case]:
-    if source.suffix.lower() == ".npz":
-        case = read_case(source)
-        return scan_of(case, source), case
-    texts = {key: options.get(key) for key in ("series", "modality", "window")}
-    window, series, modality = (
-        value if isinstance(value := texts[key], str) else None for key in ("window", "series", "modality")
-    )
+def answer_in(outcome: Outcome) -> Answered | None:
+    """The answer that an outcome holds; None where it was not made in this run, or there is none."""
+    if outcome.case is None or outcome.scan is None or outcome.prediction is None or outcome.record is None:
+        return None
+    return Answered(outcome.case, outcome.scan, outcome.prediction.labels, dict(outcome.record.names))
+
+
+def _reading(options: Mapping[str, Any]) -> Reading:
+    """How a run read its sources; options of another kind than they are written in do not count."""
+
+    def text(key: str) -> str | None:
+        return value if isinstance(value := options.get(key), str) else None
+
     frame = options.get("frame")
-    scan = read_scan(
-        source, series=series, frame=frame if isinstance(frame, int) else None, modality=modality
+    return Reading(
+        text("series"), frame if isinstance(frame, int) else None, text("modality"), text("window")
     )
-    return scan, case_of(scan, window)

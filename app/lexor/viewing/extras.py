@@ -10,7 +10,8 @@ from lexor.errors import CaseError
 from lexor.evaluation.statistics import check_statistics, write_statistics
 from lexor.inference.batch import Outcome
 from lexor.inference.runlog import CaseRecord, Run, write_run
-from lexor.viewing.answered import Answered, read_answered
+from lexor.io.scans.label_maps import ENDINGS
+from lexor.viewing.answered import Answered, answer_in, read_answered
 
 
 class Extras:
@@ -42,12 +43,14 @@ class Extras:
     def add(self, outcome: Outcome) -> list[str]:
         """Takes in an outcome; a line for each thing that could not be done with it."""
         record = outcome.record
+        if record is None:
+            return []
         self._records.append(record)
         if not record.answered or (self._statistics is None and not self._preview):
             return []
         problems = []
         try:
-            answered = read_answered(record)
+            answered = answer_in(outcome) or read_answered(record, self._head.get("options"))
             if self._statistics is not None:
                 self._rows += [one.row(record.case) for one in answered.statistics()]
             if self._preview:
@@ -75,5 +78,7 @@ class Extras:
 
 
 def picture_of(record: CaseRecord) -> Path:
-    """The place of a case's picture."""
-    return record.output.with_name(f"{record.case}.png")
+    """The place of a case's picture: beside the answer, under its name."""
+    name = record.output.name
+    ending = next((ending for ending in ENDINGS.values() if name.lower().endswith(ending)), "")
+    return record.output.with_name(f"{name[: len(name) - len(ending)]}.png")
