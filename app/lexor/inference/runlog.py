@@ -19,6 +19,7 @@ from typing import Any, Final
 from lexor.errors import CaseError, printable, shown
 from lexor.inference.targets import Target
 from lexor.io.whole import write_text
+from lexor.models.weights import file_hash
 
 LOG: Final = "lexor-run.jsonl"
 # A run of ten thousand cases of ten boxes has some 30 MB.
@@ -244,15 +245,15 @@ def hash_of(path: Path) -> str:
     if path.is_dir():
         for file in sorted(file for file in path.rglob("*") if file.is_file()):
             digest.update(
-                f"{file.relative_to(path)}\n{_hash_file(file)}\n".encode("utf-8", "surrogateescape")
+                f"{file.relative_to(path)}\n{file_hash(file)}\n".encode("utf-8", "surrogateescape")
             )
         return digest.hexdigest()
     companions = [path.with_suffix(suffix) for suffix in _COMPANIONS.get(path.suffix.lower(), ())]
     if not any(companion.is_file() for companion in companions):
-        return _hash_file(path)
+        return file_hash(path)
     for file in (path, *companions):
         if file.is_file():
-            digest.update(_hash_file(file).encode())
+            digest.update(file_hash(file).encode())
     return digest.hexdigest()
 
 
@@ -278,11 +279,6 @@ def boxes_of(prompts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Any, A
         label = prompt.get("label")
         if isinstance(label, int) and label > 0:
             yield label, prompt.get("box"), prompt.get("clicks")
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _lines(data: bytes) -> Iterator[dict[str, Any]]:

@@ -66,14 +66,14 @@ class Extras:
         write_preview(scene_of(answered, record), picture_of(record))
 
     def finish(self) -> None:
-        """Writes the files of the run, of all that was taken in until now.
+        """Writes the files of the run, of all that was taken in until now; none where there was nothing.
 
         Raises:
             OSError: one cannot be written.
         """
-        if self._statistics is not None:
+        if self._statistics is not None and self._records:
             write_statistics(self._statistics, self._rows)
-        if self._report is not None:
+        if self._report is not None and self._records:
             write_run(self._report, Run(self._head, tuple(self._records)))
 
 
