@@ -9,6 +9,7 @@ import sys
 import typer
 
 from lexor.cli import bench, weights
+from lexor.cli.convert import convert
 from lexor.cli.debug import show_traceback, with_debug
 from lexor.cli.demo import demo
 from lexor.cli.evaluate import evaluate
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 for command in (
     predict,
+    convert,
     prompt,
     models,
     report,

@@ -152,7 +152,7 @@ def evaluate(
         if labels is None and not (inputs / DATASET).is_file():
             found: list[Source] = [*find_cases(inputs)]
         else:
-            found, notes = labelled_in(inputs, labels, modality, window)
+            found, notes = labelled_in(inputs, labels, modality and modality.value, window)
             for note in notes:
                 say(f"warning: {note}", err=True)
         chosen = choose_cases(found, wanted, limit, seed)

@@ -60,7 +60,7 @@ def train(
         "budget.steps": steps,
         "data.paths": [str(path) for path in data] if data else None,
         "data.labels": [str(path) for path in labels] if labels else None,
-        "data.modality": modality,
+        "data.modality": None if modality is None else modality.value,
         "data.window": window,
         "model.name": model,
         "data.fraction": fraction,

@@ -18,12 +18,10 @@ from lexor.io.scans.names import format_of
 
 # The keys that an answer may have, sorted.
 ANSWERS = (["segs"], ["probabilities", "segs"])
-_AS_THE_INPUT: Final[Mapping[SourceFormat | None, Format]] = {
-    "nifti": "nifti",
-    "nrrd": "nrrd",
-    "mha": "mha",
-    "tiff": "tiff",
-    "npz": "npz",
+Defaults = Mapping[SourceFormat, Format]
+AS_THE_INPUT: Final[Defaults] = {
+    **{"nifti": "nifti", "nrrd": "nrrd", "mha": "mha", "tiff": "tiff", "npz": "npz"},
+    "dicom": "dicom-seg",
 }
 
 
@@ -36,7 +34,9 @@ class Answer:
     format: Format
 
 
-def answers_of(sources: Sequence[Path], output: Path, format: Format | None = None) -> list[Answer]:
+def answers_of(
+    sources: Sequence[Path], output: Path, format: Format | None = None, defaults: Defaults = AS_THE_INPUT
+) -> list[Answer]:
     """The files that sources are answered in.
 
     output: a folder; or for one source a file, if it is named as one and no folder. format: None: as the
@@ -52,14 +52,16 @@ def answers_of(sources: Sequence[Path], output: Path, format: Format | None = No
             raise CaseError(f"{output}: is named as {named}, and --format is {format}; give one of both")
         return [Answer(source, output, format or named) for source in sources]
     names = _names(sources)
-    chosen = [format or _AS_THE_INPUT.get(_kind(source), "dicom-seg") for source in sources]
+    chosen = [format or defaults[_kind(source)] for source in sources]
     return [
         Answer(source, output / f"{name}{ENDINGS[kind]}", kind)
         for source, name, kind in zip(sources, names, chosen, strict=True)
     ]
 
 
-def check_answers(sources: Sequence[Path], outputs: Path, format: Format | None = None) -> list[Answer]:
+def check_answers(
+    sources: Sequence[Path], outputs: Path, format: Format | None = None, defaults: Defaults = AS_THE_INPUT
+) -> list[Answer]:
     """Makes the folder for the answers, and sees that they can be written there and destroy nothing.
 
     Returns them.
@@ -70,7 +72,7 @@ def check_answers(sources: Sequence[Path], outputs: Path, format: Format | None 
     """
     cases = {_identity(source) for source in sources} - {None}
     answered: dict[Path, Path] = {}
-    answers = answers_of(sources, outputs, format)
+    answers = answers_of(sources, outputs, format, defaults)
     for answer in answers:
         path, source = answer.path, answer.source
         if path in answered:
@@ -116,8 +118,8 @@ def _is_answer(answer: Path, format: Format) -> bool:
     return _keys(answer) in ANSWERS if format == "npz" else is_written_by_us(answer, format)
 
 
-def _kind(source: Path) -> SourceFormat | None:
-    return None if source.is_dir() else format_of(source)
+def _kind(source: Path) -> SourceFormat:
+    return "dicom" if source.is_dir() else format_of(source) or "dicom"
 
 
 def _names(sources: Sequence[Path]) -> list[str]:

@@ -201,7 +201,7 @@ def predict_files(
         format: of the answers; None: as the source, which of DICOM is a segmentation.
         labelmap: see `write_labels`.
         head: of the run, see `head_of`; records then have the hashes by which a later run knows what has not changed.
-        logged: the run's log among the answers is added to; needs the head.
+        logged: the run's log in a folder of answers is added to; needs the head.
         resume: what the log tells of as answered from the same input, options and weights is passed over, if the
             answer is there as it was written; needs the head.
 
@@ -211,7 +211,9 @@ def predict_files(
     reading = reading or Reading()
     reading.prompts.check(len(sources))
     answers = check_answers(sources, outputs, format)
-    runlog = RunLog(answers[0].path.parent, head) if head is not None and (logged or resume) else None
+    runlog = None
+    if head is not None and (resume or (logged and answers[0].path != outputs)):
+        runlog = RunLog(answers[0].path.parent, head)
     for answer in answers:
         began = time.perf_counter()
         digest = "" if head is None else _digest(answer.source)

@@ -244,9 +244,7 @@ def hash_of(path: Path) -> str:
     digest = hashlib.sha256()
     if path.is_dir():
         for file in sorted(file for file in path.rglob("*") if file.is_file()):
-            digest.update(
-                f"{file.relative_to(path)}\n{file_hash(file)}\n".encode("utf-8", "surrogateescape")
-            )
+            digest.update(f"{file.relative_to(path)}\n{file_hash(file)}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
     companions = [path.with_suffix(suffix) for suffix in _COMPANIONS.get(path.suffix.lower(), ())]
     if not any(companion.is_file() for companion in companions):

@@ -8,9 +8,9 @@ Ours:
                   "clicks": [[12, 50, 40]],          // voxels of the object
                   "background": [[12, 80, 40]]}]}    // and of its surroundings
 
-Slicer's are described by its Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json. Each ROI is a class. Points belong to the ROI that is given with them; without
-one, each list of points is a class. A point whose label or description starts with "background", "bg" or "-"
-is outside of the object.
+Slicer's are described by its schema markups-schema-v1.0.3.json. Each ROI is a class. Points belong to the ROI
+that is given with them; without one, each list of points is a class. A point whose label or description starts
+with "background", "bg" or "-" is outside of the object.
 """
 
 from __future__ import annotations

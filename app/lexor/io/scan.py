@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Float, Integer
 
 from lexor.errors import CaseError, Notes, printable, shown
 from lexor.geometry import Box, Clicks
 from lexor.io.case import Case, read_case
 from lexor.io.intensity import to_uint8
+from lexor.io.npz import NpzReader
 from lexor.io.scans.dicom import read_dicom
 from lexor.io.scans.dicom_files import holds_dicom, is_dicom
 from lexor.io.scans.dicom_seg import read_dicom_seg
 from lexor.io.scans.itk import read_itk
 from lexor.io.scans.label_maps import checked_labels, is_dicom_seg, npz_labels, onto, write_labels
-from lexor.io.scans.model import MODALITIES, Scan, scaled
+from lexor.io.scans.model import MODALITIES, Scan, check_affine, scaled
 from lexor.io.scans.names import format_of, name_of
 from lexor.io.scans.nifti import read_nifti
 from lexor.io.scans.tiff import read_tiff
@@ -69,9 +70,11 @@ def read_scan(
 
 
 def scan_of(case: Case, source: Path = Path()) -> Scan:
-    """A challenge case as a scan: its spacing is all that is known of its geometry."""
-    notes = () if case.spacing else (printable(f"{case.name}: spacing is not known; 1 mm is taken"),)
-    affine = scaled(case.spacing)
+    """A challenge case as a scan, on the grid that `lexor convert` left in its file; else by its spacing."""
+    affine = _grid_of(source)
+    known = affine is not None or case.spacing is not None
+    notes = () if known else (printable(f"{case.name}: spacing is not known; 1 mm is taken"),)
+    affine = scaled(case.spacing) if affine is None else affine
     return Scan(case.name, case.volume, affine, case.modality, source=source, format="npz", warnings=notes)
 
 
@@ -157,20 +160,34 @@ def find_scans(folder: Path, but: Path | None = None) -> list[Path]:
     ]
     left_out = None if but is None else but.resolve()
     for count, (root, names, _) in enumerate(os.walk(folder)):
+        place = Path(root)
+        links = [place / name for name in names if (place / name).is_symlink()]
         if count > _MAX_FOLDERS:
             raise CaseError(f"{folder}: holds more than {_MAX_FOLDERS:,} folders; give a folder of scans")
-        place = Path(root)
         names[:] = [
             name for name in names if not name.startswith(".") and (place / name).resolve() != left_out
         ]
-        if holds_dicom(place):
-            found.append(place)
+        # What a link leads to is looked at, and no further: links can lead in a circle.
+        found += [one for one in (place, *links) if holds_dicom(one)]
     return sorted(found)
 
 
 def _of_series(path: Path) -> bool:
     """Whether a file is a part of its folder's DICOM series."""
     return format_of(path) in (None, "dicom")
+
+
+def _grid_of(source: Path) -> Float[np.ndarray, "4 4"] | None:
+    """The geometry in a case's file; None where there is none, or none that can be used."""
+    try:
+        with NpzReader(source) as file:
+            if "affine" not in file or file.shape("affine") != (4, 4):
+                return None
+            affine = file.array("affine", max_bytes=1024).astype(np.float64)
+        check_affine(source.name, affine)
+    except (CaseError, ValueError):
+        return None
+    return affine
 
 
 def _read(path: Path, series: str | None, frame: int | None) -> Scan:
