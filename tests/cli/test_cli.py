@@ -73,7 +73,7 @@ def test_a_broken_case_does_not_stop_the_others_and_loses_its_stale_answer(
     assert result.exit_code == 1
     assert f"1 of 2 cases answered: {outputs}/" in result.output
     assert "AA_broken.npz: FAILED: " in result.output
-    assert sorted(path.name for path in outputs.iterdir()) == ["CT_ball.npz"]
+    assert sorted(path.name for path in outputs.iterdir()) == ["CT_ball.npz", "lexor-run.jsonl"]
 
 
 def test_without_prompts_the_case_is_answered_automatically(
