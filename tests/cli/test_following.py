@@ -211,7 +211,7 @@ def test_the_command_prints_json_alone_and_resumes(folders: tuple[Path, Path], t
     assert [line["case"] for line in lines] == ["CT_a", "CT_b", "CT_bad", "CT_c"]
     assert first.stderr == f"3 of 4 cases answered: {outputs}/\n"
     head = read_run(tmp_path / "run.json").head
-    assert head["options"] == {"mask_as": "box", "prompt": "given", "top": 1}
+    assert head["options"] == {"prompt": "given", "top": 1}
     assert len(head["weights"]["sha256"]) == 64
     assert head["device"] == "cpu"
     answers = {path: read_labels(path, "segs") for path in outputs.glob("*.npz")}

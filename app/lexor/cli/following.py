@@ -49,9 +49,9 @@ def follow(outcomes: Iterable[Outcome], total: int, extras: Extras, as_json: boo
     try:
         with progress(total, lines=not as_json) as advance:
             for outcome in outcomes:
-                problems = extras.add(outcome)
                 tally.answered += outcome.error is None
                 tally.kept += outcome.kept
+                problems = extras.add(outcome)
                 tally.problems += len(problems)
                 if as_json:
                     typer.echo(json.dumps(_line(outcome, problems)))

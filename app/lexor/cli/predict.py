@@ -196,5 +196,7 @@ def _options(context: typer.Context) -> dict[str, Any]:
         return value.value if isinstance(value, Enum) else value
 
     aside = (*_ASIDE, "as_json", "debug")
+    if context.params.get("from_mask") is None:
+        aside += ("mask_as",)
     options = {key: plain(value) for key, value in sorted(context.params.items()) if key not in aside}
     return {key: value for key, value in options.items() if value not in (None, False, [])}
