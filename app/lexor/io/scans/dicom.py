@@ -22,6 +22,7 @@ from lexor.io.scans.dicom_files import (
     text,
     unreadable,
 )
+from lexor.io.scans.dicom_seg import SHARED_UIDS
 from lexor.io.scans.dicom_stack import Slice, arrange, pick_frame
 from lexor.io.scans.model import DicomFrame, Scan, check_affine, check_size
 from lexor.io.scans.names import name_of
@@ -53,9 +54,15 @@ def read_dicom(source: Path, series: str | None = None, frame: int | None = None
     ordered, affine = arrange(source.name, chosen, notes)
     check_affine(source.name, affine)
     voxels = _pixels(source.name, ordered)
+    header = read_header(ordered[0].path)
     unit = {"CT": "HU"}.get(found.modality, "")
     if found.modality == "PT":
-        voxels, unit = _suv(voxels, read_header(ordered[0].path), notes)
+        voxels, unit = _suv(voxels, header, notes)
+    if missing := [key for key in SHARED_UIDS if not text(header, key)]:
+        notes.append(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; DICOM answers have made-up "
+            "ones, and a viewer may not show them with the images"
+        )
     if ordered[0].inverted:
         notes.append("its grey values are inverted (MONOCHROME1); they are taken as they are")
     return Scan(
