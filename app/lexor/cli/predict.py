@@ -195,8 +195,7 @@ def _options(context: typer.Context) -> dict[str, Any]:
             return [plain(one) for one in value]
         return value.value if isinstance(value, Enum) else value
 
-    aside = (*_ASIDE, "as_json", "debug")
-    if context.params.get("from_mask") is None:
-        aside += ("mask_as",)
+    unasked = () if context.params.get("from_mask") else ("mask_as",)
+    aside = (*_ASIDE, "as_json", "debug", *unasked)
     options = {key: plain(value) for key, value in sorted(context.params.items()) if key not in aside}
     return {key: value for key, value in options.items() if value not in (None, False, [])}
