@@ -56,8 +56,8 @@ class _Socket:
 def answer_job(job: Job, predictor: Predictor) -> tuple[Path, Prediction]:
     """Segments the image of a job by its points and boxes, or automatically, and writes the labels as .mha.
 
-    Returns the file, /output/images/SLUG/output.mha, and what is in it. JSON inputs that are annotations
-    become prompts: points are clicks on one object, where those named "background" are beside it, and each box is an object.
+    Returns the file, /output/images/SLUG/output.mha, and what is in it. JSON inputs that are annotations become
+    prompts: points are clicks on one object, where those named "background" are beside it; each box is an object.
     Raises CaseError: what the job lacks, and what to do about it.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", job.output_slug):
@@ -82,9 +82,8 @@ def _sockets(inputs: Path) -> list[_Socket]:
     found = []
     for index, entry in enumerate(listed):
         socket = (entry.get("socket") or entry.get("interface")) if isinstance(entry, dict) else None
-        slug, place = (
-            (socket.get("slug"), socket.get("relative_path")) if isinstance(socket, dict) else (None, None)
-        )
+        socket = socket if isinstance(socket, dict) else {}
+        slug, place = socket.get("slug"), socket.get("relative_path")
         if not isinstance(slug, str) or not isinstance(place, str):
             raise CaseError(
                 f"inputs.json: [{index}] is {shown(entry)}; give a socket with slug and relative_path"
