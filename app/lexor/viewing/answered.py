@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from lexor.errors import CaseError
-from lexor.evaluation.cases import classes_of, truth_of
+from lexor.evaluation.cases import classes_of
 from lexor.evaluation.statistics import ClassStatistics, statistics_of
 from lexor.inference.batch import Outcome
 from lexor.inference.runlog import CaseRecord
@@ -91,8 +91,6 @@ def read_truth(answered: Answered, record: CaseRecord, folder: Path) -> np.ndarr
     Raises:
         CaseError: there is none, it has no label, or it is of another volume. OSError.
     """
-    if record.source.suffix == ".npz" and (folder / record.source.name).is_file():
-        return truth_of(answered.case, record.source, folder)
     # nnU-Net's images are NAME_0000, and its labels NAME.
     names = (record.case, re.sub(r"_\d{4}$", "", record.case))
     found = [path for path in sorted(folder.iterdir()) if name_of(path) in names and is_scan(path)]

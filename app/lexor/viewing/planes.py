@@ -189,7 +189,9 @@ def _draw_plane(
         _contour(axis, labels == label, _colour(int(label)), _style(int(label)), 1.2)
     for number, box in enumerate(scene.boxes[:MOST_DRAWN], start=1):
         if box is not None and box.lower[plane] <= index < box.upper[plane]:
-            outline(axis, box, rows, columns, _colour(number))
+            # Across z its sides hold on its middle slice alone.
+            faint = plane == 0 and index != box.z_mid
+            outline(axis, box, rows, columns, _colour(number), 0.5 if faint else 1.0)
     for number, clicks in enumerate(scene.clicks[:MOST_DRAWN], start=1):
         _draw_clicks(axis, clicks, plane, index, sides, _colour(number))
     _orient(axis, scene, sides)

@@ -86,8 +86,8 @@ def _colour(axis: Axes, labels: np.ndarray) -> None:
     )
 
 
-def outline(axis: Axes, box: Box, rows: int, columns: int, colour: str) -> None:
+def outline(axis: Axes, box: Box, rows: int, columns: int, colour: str, alpha: float = 1.0) -> None:
     """The sides of a box in a plane; `rows` and `columns` say which axes of the volume run down and across."""
     corner = (box.lower[columns] - 0.5, box.lower[rows] - 0.5)
     size = box.shape[columns], box.shape[rows]
-    axis.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.2))
+    axis.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.2, alpha=alpha))

@@ -231,7 +231,7 @@ def _summary(cases: Sequence[ReportedCase], runs: Sequence[tuple[str, Run]]) -> 
         if scored:
             dsc, nsd = (float(np.mean([getattr(s, key) for s in scored])) for key in ("dsc", "nsd"))
             parts.append(f"DSC <b>{dsc:.3f}</b>, NSD <b>{nsd:.3f}</b> (means over {len(scored)} with truth)")
-        parts.append(f"{_duration(sum(case.record.seconds for case in own))}")
+        parts.append(f"in {_duration(sum(case.record.seconds for case in own))}")
         lead = f"<b>{_text(name)}</b>: " if len(runs) > 1 else ""
         items.append(f"<p>{lead}{', '.join(parts)}</p>")
     return "\n".join(items)
