@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from lexor.cli import app
 from lexor.cli.following import conclude, follow
-from lexor.inference.batch import Outcome, predict_files
+from lexor.inference.batch import predict_files
+from lexor.inference.outcome import Outcome
 from lexor.inference.prediction import Prediction
 from lexor.inference.runlog import LOG, head_of, read_run
 from lexor.inference.targets import resolve_targets

@@ -13,7 +13,7 @@ import typer
 from lexor.cli.output import say
 
 if TYPE_CHECKING:
-    from lexor.inference.batch import Outcome
+    from lexor.inference.outcome import Outcome
     from lexor.viewing.extras import Extras
 
 INTERRUPTED = 130

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -269,14 +269,6 @@ def prompt_of(target: Target) -> dict[str, Any]:
     if target.found is not None:
         prompt["kind"], prompt["confidence"] = target.found.kind, target.found.confidence
     return prompt
-
-
-def boxes_of(prompts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Any, Any]]:
-    """Of each prompt of a record its label, box and clicks, as they stand there."""
-    for prompt in prompts:
-        label = prompt.get("label")
-        if isinstance(label, int) and label > 0:
-            yield label, prompt.get("box"), prompt.get("clicks")
 
 
 def _lines(data: bytes) -> Iterator[dict[str, Any]]:

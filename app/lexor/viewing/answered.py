@@ -13,7 +13,7 @@ import numpy as np
 from lexor.errors import CaseError
 from lexor.evaluation.cases import classes_of
 from lexor.evaluation.statistics import ClassStatistics, statistics_of
-from lexor.inference.batch import Outcome
+from lexor.inference.outcome import Outcome
 from lexor.inference.runlog import CaseRecord
 from lexor.io.case import Case
 from lexor.io.reading import Reading, open_source

@@ -8,7 +8,7 @@ from typing import Any
 
 from lexor.errors import CaseError
 from lexor.evaluation.statistics import check_statistics, write_statistics
-from lexor.inference.batch import Outcome
+from lexor.inference.outcome import Outcome
 from lexor.inference.runlog import CaseRecord, Run, write_run
 from lexor.io.scans.label_maps import ENDINGS
 from lexor.viewing.answered import Answered, answer_in, read_answered

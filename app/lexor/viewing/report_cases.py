@@ -14,7 +14,7 @@ from lexor.evaluation.metrics import NSD_NEEDS_DSC, dice, surface_dice
 from lexor.evaluation.scores import TOLERANCE_MM, Scores
 from lexor.evaluation.statistics import ClassStatistics, statistics_of
 from lexor.geometry import Box, Clicks
-from lexor.inference.runlog import CaseRecord, boxes_of
+from lexor.inference.runlog import CaseRecord
 from lexor.protocol.clicks import labels_in
 from lexor.viewing.answered import Answered, read_answered, read_truth
 from lexor.viewing.planes import Scene, thumbnail
@@ -160,7 +160,10 @@ def prompts_of(
     """Boxes and clicks of classes 1, 2, ... as a record tells of them; what is none in this volume is left out."""
     boxes: dict[int, Box] = {}
     clicks: dict[int, Clicks] = {}
-    for label, box, points in boxes_of(record.prompts):
+    for prompt in record.prompts:
+        label, box, points = (prompt.get(key) for key in ("label", "box", "clicks"))
+        if not isinstance(label, int) or label < 1:
+            continue
         if isinstance(box, Mapping):
             try:
                 boxes[label] = Box.from_dict(box, shape)
