@@ -45,6 +45,11 @@ def read_dicom(source: Path, series: str | None = None, frame: int | None = None
     body weight where the header says all that it takes.
     Raises CaseError: no image, several series, colours, slices missing or not parallel, and what cannot be decoded.
     """
+    with quiet():  # values are decoded when they are asked for, so all of it can warn
+        return _read(source, series, frame)
+
+
+def _read(source: Path, series: str | None, frame: int | None) -> Scan:
     notes = Notes()
     found = choose_series(source, find_series(source, notes), series)
     slices = [one for path in found.files for one in _slices(path, notes)]
@@ -228,10 +233,9 @@ def _pixels(name: str, slices: list[Slice]) -> np.ndarray:
     for index, one in enumerate(slices):
         if opened[0] != one.path:
             try:
-                with quiet():
-                    data = pydicom.dcmread(one.path, force=True)
-                    _set_syntax(data)
-                    opened = one.path, data.pixel_array
+                data = pydicom.dcmread(one.path, force=True)
+                _set_syntax(data)
+                opened = one.path, data.pixel_array
             except Exception as error:
                 raise unreadable(one.path, error) from error
         stored_values = opened[1] if one.frame is None else opened[1][one.frame]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -78,9 +80,19 @@ def read_header(path: Path, tags: Sequence[str] | None = None) -> Dataset:
         raise unreadable(path, error) from error
 
 
-def quiet() -> Any:
-    """pydicom warns of every value that is not as the standard says; scanners write many."""
-    return warnings.catch_warnings(action="ignore")
+@contextmanager
+def quiet() -> Iterator[None]:
+    """pydicom and highdicom warn of every value that is not as the standard says; scanners write many."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(action="ignore"):
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def unreadable(path: Path, error: Exception) -> CaseError:
@@ -135,9 +147,8 @@ def choose_series(source: Path, found: list[Series], wanted: str | None) -> Seri
                 break
     if len(chosen) == 1:
         return chosen[0]
-    lines = "; ".join(
-        one.line() for one in sorted(found, key=lambda one: (one.number.zfill(9), one.uid))[:_SHOWN]
-    )
+    listed = sorted(found, key=lambda one: one.number.zfill(9))[:_SHOWN]
+    lines = "; ".join(one.line() for one in listed)
     lines += "; ..." * (len(found) > _SHOWN)
     patients = len({one.patient for one in found})
     several = f"{len(found)} series" + (f" of {patients} patients" if patients > 1 else "")
