@@ -1,4 +1,5 @@
 import html
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -184,6 +185,21 @@ def test_prompts_of_a_log_that_are_none_are_left_out() -> None:
     assert boxes[:2] == (None, good)
     assert clicks[1].points == ((1, 2, 3),)
     assert len(boxes) == 10_000
+
+
+def test_a_run_json_of_odd_values_and_odd_files_makes_a_page(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    (tmp_path / "run.json").write_text(
+        """{"started": 1, "weights": 3, "versions": [], "options": [1], "cases": [{"case": "<b>a", "source":
+        "pipe.npz", "output": "pipe.npz", "answered": true, "error": null, "warnings": [3],
+        "seconds": NaN, "shape": [], "prompts": [{"label": 1, "confidence": 1e999, "kind": "<b>", "clicks": {"fg": 3}}, {"label": {}}],
+        "input": "", "answer": "", "key": "", "names": [[1, "<b>"]]}]}""",
+        "utf-8",
+    )
+    text = report(tmp_path / "run.json")
+    assert names_in(text) == ["<b>a"]
+    assert "pipe.npz: " in text
+    assert "<b>a" not in text
 
 
 @pytest.fixture

@@ -47,8 +47,10 @@ def report(
         cases = []
         with progress(sum(len(run.cases) for _, run in found)) as advance:
             for name, run in found:
+                options = run.head.get("options")
+                options = options if isinstance(options, dict) else None
                 for record in run.cases:
-                    case = reported(record, name, truth, run.head.get("options"))
+                    case = reported(record, name, truth, options)
                     cases.append(case)
                     advance(case.summary())
         write_page(page, cases, found, title)
