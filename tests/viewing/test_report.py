@@ -192,7 +192,8 @@ def test_a_run_json_of_odd_values_and_odd_files_makes_a_page(tmp_path: Path) -> 
     (tmp_path / "run.json").write_text(
         """{"started": 1, "weights": 3, "versions": [], "options": [1], "cases": [{"case": "<b>a", "source":
         "pipe.npz", "output": "pipe.npz", "answered": true, "error": null, "warnings": [3],
-        "seconds": NaN, "shape": [], "prompts": [{"label": 1, "confidence": 1e999, "kind": "<b>", "clicks": {"fg": 3}},
+        "seconds": NaN, "shape": [],
+        "prompts": [{"label": 1, "confidence": 1e999, "kind": "<b>", "clicks": {"fg": 3}},
         {"label": {}}],
         "input": "", "answer": "", "key": "", "names": [[1, "<b>"]]}]}""",
         "utf-8",
