@@ -12,8 +12,8 @@ from PIL import Image
 
 from lexor.errors import CaseError
 from lexor.geometry import Box, Clicks
+from lexor.io.scans.objects import COLOURS
 from lexor.viewing.planes import Scene, best_slice, draw_planes, thumbnail, write_preview
-from lexor.viewing.preview import COLOURS
 
 
 @pytest.fixture

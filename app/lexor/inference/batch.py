@@ -17,6 +17,7 @@ from lexor.inference.runlog import RunLog, hash_of
 from lexor.inference.targets import PromptMode
 from lexor.io.reading import Opened, Reading, open_source
 from lexor.io.scan import find_scans, is_scan, write_labels
+from lexor.io.scans.label_maps import check_format
 from lexor.io.scans.model import Format
 from lexor.io.scans.names import format_of
 
@@ -155,6 +156,7 @@ def predict_files(
         try:
             check_place(answer.path, answer.format)
             opened = _open(answer.source, reading)
+            check_format(answer.format, opened.scan, probabilities)
             prediction = predictor.segment(
                 opened.case, prompt, top, strict=strict, probabilities=probabilities
             )

@@ -20,8 +20,9 @@ from matplotlib.patheffects import withStroke
 
 from lexor.errors import CaseError, printable
 from lexor.geometry import Box, Clicks
+from lexor.io.scans.objects import COLOURS
 from lexor.io.whole import whole
-from lexor.viewing.preview import COLOURS, outline
+from lexor.viewing.preview import outline
 
 Style = Literal["solid", "dashed", "dotted"]
 # Classes beyond the colours are told apart by their lines.

@@ -43,19 +43,24 @@ _TRACKED: Final = "Lexor label "
 _CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
+def check_series(scan: Scan, format: str) -> None:
+    """Raises CaseError where a scan is not a DICOM series, which such an answer must refer to."""
+    if not scan.slices:
+        raise CaseError(
+            f"{scan.name}: {format} refers to the DICOM images it belongs to, and this is {scan.format}; "
+            "give the DICOM series, or another --format"
+        )
+
+
 def sources_of(scan: Scan, format: str) -> list[Dataset]:
     """Headers of the files that a scan was read from, in the order of the slices, a multi-frame file once.
 
     What an answer repeats and files lack is filled in: empty, or with UIDs that are made up of those that are there.
     Raises CaseError where the scan is not a DICOM series, which such an answer must refer to.
     """
-    if not scan.slices:
-        raise CaseError(
-            f"{scan.name}: {format} refers to the DICOM images it belongs to, and this is {scan.format}; "
-            "give the DICOM series, or another --format"
-        )
     from pydicom.uid import generate_uid
 
+    check_series(scan, format)
     headers = [read_header(path) for path in dict.fromkeys(one.path for one in scan.slices)]
     for header, one in zip(headers, scan.slices, strict=False):
         for key in _EXPECTED:
