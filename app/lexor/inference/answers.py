@@ -97,6 +97,13 @@ def check_answers(
     return answers
 
 
+def stem_of(answer: Path) -> str:
+    """What an answer is called, without the ending of its format."""
+    name = answer.name
+    ending = next((ending for ending in ENDINGS.values() if name.lower().endswith(ending)), answer.suffix)
+    return name[: len(name) - len(ending)]
+
+
 def check_place(answer: Path, format: Format = "npz") -> None:
     """That nothing is at the place of an answer, or an older answer.
 

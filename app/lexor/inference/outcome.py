@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lexor.inference.answers import Answer
+from lexor.inference.answers import Answer, stem_of
 from lexor.inference.prediction import Prediction
 from lexor.inference.runlog import CaseRecord, hash_of, prompt_of
 from lexor.inference.targets import AutomaticBox, Target
@@ -101,7 +101,8 @@ def outcome_of(
     case, scan = (None, None) if opened is None else (opened.case, opened.scan)
     outcome = Outcome(answer.source, answer.path, case, prediction, error, seconds, scan)
     record = CaseRecord(
-        case=name_of(answer.source) if case is None else case.name,
+        # Folders may share a name, and their answers do not.
+        case=stem_of(answer.path) if answer.source.is_dir() else name_of(answer.source),
         source=answer.source,
         output=answer.path,
         answered=error is None,

@@ -8,9 +8,9 @@ from typing import Any
 
 from lexor.errors import CaseError
 from lexor.evaluation.statistics import check_statistics, write_statistics
+from lexor.inference.answers import stem_of
 from lexor.inference.outcome import Outcome
 from lexor.inference.runlog import CaseRecord, Run, write_run
-from lexor.io.scans.label_maps import ENDINGS
 from lexor.viewing.answered import Answered, answer_in, read_answered
 
 
@@ -79,6 +79,4 @@ class Extras:
 
 def picture_of(record: CaseRecord) -> Path:
     """The place of a case's picture: beside the answer, under its name."""
-    name = record.output.name
-    ending = next((ending for ending in ENDINGS.values() if name.lower().endswith(ending)), "")
-    return record.output.with_name(f"{name[: len(name) - len(ending)]}.png")
+    return record.output.with_name(f"{stem_of(record.output)}.png")
