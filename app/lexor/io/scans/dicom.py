@@ -252,7 +252,9 @@ def _pixels(name: str, slices: list[Slice]) -> np.ndarray:
         else:
             np.multiply(stored_values, one.slope, out=voxels[index], casting="unsafe", dtype=kind)
             voxels[index] += kind(one.intercept)
-    return voxels
+    low, high = int(np.iinfo(np.int16).min), int(np.iinfo(np.int16).max)
+    small = whole and low <= voxels.min() and voxels.max() <= high
+    return voxels.astype(np.int16) if small else voxels
 
 
 def _set_syntax(data: Dataset) -> None:
