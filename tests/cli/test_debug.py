@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from lexor.cli import app
@@ -13,6 +14,7 @@ def lexor(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_an_error_is_a_line_and_with_debug_a_traceback_as_well(tmp_path: Path) -> None:
     absent = str(tmp_path / "absent.npz")
     plain = lexor("prompt", absent)
