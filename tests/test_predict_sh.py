@@ -26,8 +26,8 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], ["predict", "{here}/inputs", "{here}/outputs"]),
-        (["--device", "cpu"], ["predict", "{here}/inputs", "{here}/outputs", "--device", "cpu"]),
+        ([], ["predict", "{here}/inputs", "{here}/outputs", "--no-log"]),
+        (["--device", "cpu"], ["predict", "{here}/inputs", "{here}/outputs", "--no-log", "--device", "cpu"]),
         (["in dir", "out", "--prompt", "auto"], ["predict", "in dir", "out", "--prompt", "auto"]),
     ],
 )

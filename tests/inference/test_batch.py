@@ -8,7 +8,8 @@ import pytest
 
 from lexor.errors import CaseError
 from lexor.geometry import Box, Clicks
-from lexor.inference.batch import Outcome, find_cases, predict_files, unread_folders
+from lexor.inference.batch import find_cases, predict_files, unread_folders
+from lexor.inference.outcome import Outcome
 from lexor.inference.predictor import Prediction, Predictor
 from lexor.inference.targets import AutomaticBox, Target, box_target, resolve_targets
 from lexor.io.case import Case, write_case

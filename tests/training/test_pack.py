@@ -59,10 +59,10 @@ def test_low_bits_go_before_the_limit_does(tmp_path: Path) -> None:
 
 def test_the_manifest_is_that_of_the_sources(data: Path, tmp_path: Path) -> None:
     pack(data, tmp_path / "cases.pack")
-    manifest = manifest_of([data])
+    manifest = manifest_of(DataConfig(paths=(data,)))
     assert next(iter(manifest)) == "CT_alpha_0"
     assert manifest["CT_beta_1"] == hashlib.sha256((data / "CT_beta_1.npz").read_bytes()).hexdigest()
-    assert manifest_of([tmp_path / "cases.pack"]) == manifest
+    assert manifest_of(DataConfig(paths=(tmp_path / "cases.pack",))) == manifest
 
 
 def test_other_files_are_refused(data: Path, tmp_path: Path) -> None:

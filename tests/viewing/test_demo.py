@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lexor.geometry import Box
-from lexor.inference.batch import Outcome
+from lexor.inference.outcome import Outcome
 from lexor.inference.predictor import Prediction
 from lexor.inference.targets import resolve_targets
 from lexor.io.case import read_case, read_labels

@@ -9,9 +9,12 @@ import sys
 import typer
 
 from lexor.cli import bench, weights
+from lexor.cli.convert import convert
+from lexor.cli.debug import show_traceback, with_debug
 from lexor.cli.demo import demo
 from lexor.cli.evaluate import evaluate
 from lexor.cli.export import export
+from lexor.cli.grand_challenge import grand_challenge
 from lexor.cli.join import join
 from lexor.cli.leave_out import leave_out
 from lexor.cli.models import models
@@ -19,25 +22,31 @@ from lexor.cli.output import forgive_output, lost_output, say
 from lexor.cli.pack import pack
 from lexor.cli.predict import predict
 from lexor.cli.prompt import prompt
+from lexor.cli.report import report
 from lexor.cli.retrain import retrain
 from lexor.cli.synth import synth
 from lexor.cli.train import train
 
+# Exit status: an error that no command foresaw.
+FAULT = 3
 # What these commands are asked for is what they print; the others leave files.
 _PRINTING = ("prompt", "models", "evaluate", "weights", "bench")
 
 app = typer.Typer(
     help="Interactive and automatic segmentation of 3D medical images.",
+    epilog="Exit status: 0 all was done; 1 some of it could not be; 2 nothing could be run; "
+    "3 a fault of Lexor's own; 130 Ctrl-C; 143 SIGTERM.",
     # rich takes longer to import than all that `lexor --help` needs beside it.
     rich_markup_mode=None,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 for command in (
     predict,
+    convert,
     prompt,
     models,
+    report,
     evaluate,
     demo,
     train,
@@ -47,10 +56,14 @@ for command in (
     pack,
     export,
     join,
+    grand_challenge,
 ):
     app.command()(command)
 app.add_typer(weights.app, name="weights", help="List, verify and import weights.")
 app.add_typer(bench.app, name="bench", help="Ratios against a named baseline, in one run.")
+for group in (app, weights.app, bench.app):
+    for registered in group.registered_commands:
+        registered.callback = registered.callback and with_debug(registered.callback)
 
 
 def main() -> None:
@@ -67,3 +80,11 @@ def main() -> None:
             if not end.code and sys.argv[1:2] and sys.argv[1] in _PRINTING:
                 raise SystemExit(1) from None
         raise
+    except Exception as problem:
+        # What nobody foresaw is a line as well.
+        show_traceback()
+        say(
+            f"error: {type(problem).__name__}: {problem}; this is a fault of Lexor's own, which --debug shows",
+            err=True,
+        )
+        raise SystemExit(FAULT) from None

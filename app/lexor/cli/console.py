@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -20,11 +27,12 @@ if TYPE_CHECKING:
 
 
 class Advance:
-    """Prints a line per finished item and moves the bar, if there is one."""
+    """Prints a line per finished item, if there are to be lines, and moves the bar, if there is one."""
 
-    def __init__(self, console: Console, bar: Progress | None, total: int) -> None:
+    def __init__(self, console: Console, bar: Progress | None, total: int, lines: bool = True) -> None:
         self._console = console
         self._bar = bar
+        self._lines = lines
         self._task = bar.add_task("cases", total=total) if bar else None
 
     def __call__(self, line: str) -> None:
@@ -35,19 +43,31 @@ class Advance:
 
     def note(self, line: str) -> None:
         """A line that belongs to the item at hand."""
-        self._console.print(Text(printable(line)), soft_wrap=True)
+        if self._lines:
+            self._console.print(Text(printable(line)), soft_wrap=True)
 
 
 @contextlib.contextmanager
-def progress(total: int) -> Iterator[Advance]:
-    """A progress bar over `total` items on a terminal; without one, only the lines."""
-    console = Console()
+def progress(total: int, lines: bool = True) -> Iterator[Advance]:
+    """A progress bar over `total` items on a terminal, with the time that is left; without one, only the lines.
+
+    Args:
+        lines: whether there are any; without them standard output is left alone, and the bar is on standard error.
+    """
+    console = Console(stderr=not lines)
     if not console.is_terminal:
-        yield Advance(console, None, total)
+        yield Advance(console, None, total, lines)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield Advance(bar.console, bar, total)
+        yield Advance(bar.console, bar, total, lines)
 
 
 def print_models(models: Sequence[ModelInfo], measures: Sequence[Measure] = ()) -> None:

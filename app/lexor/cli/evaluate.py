@@ -11,9 +11,11 @@ import typer
 from lexor.cli.options import (
     Device,
     DeviceOption,
+    ModalityOption,
     ModelOption,
     Prompt,
     WeightsOption,
+    WindowOption,
     check_folders,
     failure,
     make_predictor,
@@ -34,13 +36,25 @@ class By(StrEnum):
 
 
 def evaluate(
-    inputs: Annotated[Path, typer.Argument(help="Folder of challenge .npz files, with `gts` or --gts.")],
+    inputs: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of challenge .npz files, with `gts` or --gts; of scans, with --labels; or of a data set in "
+            "nnU-Net's layout."
+        ),
+    ],
     gts: Annotated[
         Path | None,
         typer.Option(
             "--gts", help="Folder of .npz files of the same names that hold `gts`, as organisers keep it."
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Folder with the labels of a folder of scans, by the scans' names."),
+    ] = None,
+    modality: ModalityOption = None,
+    window: WindowOption = None,
     clicks: Annotated[
         int | None,
         typer.Option(
@@ -116,6 +130,7 @@ def evaluate(
     from lexor.evaluation.results import CaseResult, Record
     from lexor.evaluation.rounds import CLICKS
     from lexor.inference.batch import find_cases
+    from lexor.io.pairs import DATASET, Source, labelled_in
 
     wanted = [name.strip() for name in (sources or "").split(",") if name.strip()]
     if clicks and prompt is not Prompt.GIVEN:
@@ -134,7 +149,12 @@ def evaluate(
         check_folders(csv, label_csv, as_json)
         if gts is not None and not gts.is_dir():
             raise CaseError(f"--gts {gts}: no such folder; give the one that holds the truths")
-        found = find_cases(inputs)
+        if labels is None and not (inputs / DATASET).is_file():
+            found: list[Source] = [*find_cases(inputs)]
+        else:
+            found, notes = labelled_in(inputs, labels, modality and modality.value, window)
+            for note in notes:
+                say(f"warning: {note}", err=True)
         chosen = choose_cases(found, wanted, limit, seed)
         predictor = make_predictor(model, device, weights)
         record = Record(csv and csv.with_suffix(".jsonl"), identity(predictor, settings, found, gts))

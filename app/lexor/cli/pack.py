@@ -11,7 +11,9 @@ from lexor.cli.options import failure
 
 
 def pack(
-    data: Annotated[Path, typer.Argument(help="Folder of labelled .npz cases.")],
+    data: Annotated[
+        Path, typer.Argument(help="Folder of labelled .npz cases, or of a data set in nnU-Net's layout.")
+    ],
     file: Annotated[Path, typer.Argument(help="The packed file to write; --data takes it.")],
     limit_mb: Annotated[float, typer.Option(help="Largest size, MB; voxels lose low bits to keep it.")] = 50,
 ) -> None:

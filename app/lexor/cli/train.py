@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lexor.cli.options import Device, failure
+from lexor.cli.options import Device, LabelsOption, ModalityOption, WindowOption, failure
 
 
 def train(
@@ -24,8 +24,15 @@ def train(
     session: Annotated[float | None, typer.Option(help="Save and stop after so many minutes.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Budget of the whole run, in steps.")] = None,
     data: Annotated[
-        list[Path] | None, typer.Option(help="Folder of labelled .npz cases, or a packed file; repeatable.")
+        list[Path] | None,
+        typer.Option(
+            help="Folder of labelled .npz cases, of scans (with --labels), or of a data set in nnU-Net's layout; "
+            "or a packed file; repeatable."
+        ),
     ] = None,
+    labels: LabelsOption = None,
+    modality: ModalityOption = None,
+    window: WindowOption = None,
     model: Annotated[str | None, typer.Option(help="Another model of the family by the same recipe.")] = None,
     fraction: Annotated[float | None, typer.Option(help="Share of each source: 0.1 for the coreset.")] = None,
     leave_out: Annotated[
@@ -52,6 +59,9 @@ def train(
         "budget.session_minutes": session,
         "budget.steps": steps,
         "data.paths": [str(path) for path in data] if data else None,
+        "data.labels": [str(path) for path in labels] if labels else None,
+        "data.modality": None if modality is None else modality.value,
+        "data.window": window,
         "model.name": model,
         "data.fraction": fraction,
         "data.leave_out": leave_out or None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +18,7 @@ from lexor.inference.predictor import Prediction
 from lexor.inference.session import Session
 from lexor.inference.targets import PromptMode
 from lexor.io.case import Case
+from lexor.io.pairs import Source
 from lexor.protocol.sources import source_of
 
 MODEL = "Lexor"
@@ -92,7 +92,7 @@ def label_rows(
 
 
 def evaluate_boxes(
-    paths: Sequence[Path], predictor: Answering, seed: int = 7, chosen: Collection[Path] | None = None
+    paths: Sequence[Source], predictor: Answering, seed: int = 7, chosen: Collection[Source] | None = None
 ) -> Iterator[Row]:
     """Scores of every label of labelled cases; each case is predicted as the container would.
 

@@ -11,6 +11,7 @@ from jaxtyping import Integer
 
 from lexor.errors import CaseError
 from lexor.io.case import Case, read_case, read_labels
+from lexor.io.pairs import Pair, Source, open_labelled
 from lexor.io.prompts import MAX_CLASSES
 from lexor.protocol.boxes import loosen
 from lexor.protocol.clicks import labels_in
@@ -18,8 +19,8 @@ from lexor.protocol.sources import source_of
 
 
 def choose_cases(
-    paths: Sequence[Path], sources: Collection[str] = (), limit: int | None = None, seed: int = 7
-) -> list[Path]:
+    paths: Sequence[Source], sources: Collection[str] = (), limit: int | None = None, seed: int = 7
+) -> list[Source]:
     """The cases of some sources, sorted; all sources if none is named.
 
     Args:
@@ -29,23 +30,23 @@ def choose_cases(
     Raises:
         CaseError: a source of which there is no case.
     """
-    by_source: dict[str, list[Path]] = {}
-    for path in sorted(paths):
+    by_source: dict[str, list[Source]] = {}
+    for path in in_order(paths):
         by_source.setdefault(source_of(path.stem), []).append(path)
     for source in sources:
         if source not in by_source:
             raise CaseError(f"--sources: {source!r} has no case here; there are {', '.join(by_source)}")
-    chosen: list[Path] = []
+    chosen: list[Source] = []
     for source, found in by_source.items():
         if not sources or source in sources:
             order = np.random.default_rng(seed).permutation(len(found))
             chosen += [found[i] for i in order[:limit]]
-    return sorted(chosen)
+    return in_order(chosen)
 
 
 def loosened_cases(
-    paths: Sequence[Path], seed: int = 7, chosen: Collection[Path] | None = None
-) -> Iterator[tuple[Path, Case | CaseError]]:
+    paths: Sequence[Source], seed: int = 7, chosen: Collection[Source] | None = None
+) -> Iterator[tuple[Source, Case | CaseError]]:
     """Cases in sorted order with their boxes loosened by 0 to 5 pixels per 256, one draw a box.
 
     Args:
@@ -56,10 +57,10 @@ def loosened_cases(
         Each chosen path with its case, or with what is wrong with it: then it had no draw.
     """
     rng = np.random.default_rng(seed)
-    for source in sorted(paths):
+    for source in in_order(paths):
         wanted = chosen is None or source in chosen
         try:
-            case = read_case(source)
+            case = _read(source)
         except CaseError as problem:
             if wanted:
                 yield source, problem
@@ -73,11 +74,11 @@ def loosened_cases(
             yield source, replace(case, boxes=boxes)
 
 
-def given_cases(paths: Collection[Path]) -> Iterator[tuple[Path, Case | CaseError]]:
+def given_cases(paths: Collection[Source]) -> Iterator[tuple[Source, Case | CaseError]]:
     """As `loosened_cases` does, with the boxes that the files hold."""
-    for source in sorted(paths):
+    for source in in_order(paths):
         try:
-            yield source, read_case(source)
+            yield source, _read(source)
         except CaseError as problem:
             yield source, problem
 
@@ -93,13 +94,25 @@ def spacing_of(case: Case) -> tuple[float, float, float]:
     return case.spacing
 
 
-def truth_of(case: Case, source: Path, folder: Path | None = None) -> Integer[np.ndarray, "D H W"]:
-    """The true classes of a case, see `classes_of`: from its own file's `gts`, or the file of that name in a folder.
+def in_order(sources: Collection[Source]) -> list[Source]:
+    """Labelled cases by name; files of a folder as their paths sort."""
+    return sorted(sources, key=lambda source: str(source) if isinstance(source, Path) else source.stem)
+
+
+def _read(source: Source) -> Case:
+    return read_case(source) if isinstance(source, Path) else open_labelled(source)[0]
+
+
+def truth_of(case: Case, source: Source, folder: Path | None = None) -> Integer[np.ndarray, "D H W"]:
+    """The true classes of a case, see `classes_of`: from its own file's `gts`, the file of that name in a folder, or
+    the labels of a pair.
 
     Raises:
         CaseError: there are none, they are all background, there are more than there can be classes, or they are no
             labels of this volume.
     """
+    if isinstance(source, Pair):
+        return classes_of(open_labelled(source)[1], len(case.boxes))
     path = source if folder is None else folder / source.name
     truth = read_labels(path)
     if truth.shape != case.volume.shape:

@@ -12,12 +12,13 @@ import lexor
 from lexor.errors import CaseError
 from lexor.evaluation.automatic import automatic_run
 from lexor.evaluation.boxes import Answering, Row, label_rows
-from lexor.evaluation.cases import given_cases, loosened_cases, truth_of
+from lexor.evaluation.cases import given_cases, in_order, loosened_cases, truth_of
 from lexor.evaluation.results import CaseResult, Record
 from lexor.evaluation.rounds import CLICKS, Run, runs_of
 from lexor.inference.predictor import Predictor
 from lexor.inference.targets import PromptMode
 from lexor.io.case import Case
+from lexor.io.pairs import Pair, Source
 from lexor.protocol.clicks import labels_in
 from lexor.protocol.sources import source_of
 
@@ -56,7 +57,7 @@ class Failure:
 
 
 def identity(
-    predictor: Predictor, settings: Settings, paths: Sequence[Path], truths: Path | None = None
+    predictor: Predictor, settings: Settings, paths: Sequence[Source], truths: Path | None = None
 ) -> dict[str, Any]:
     """What the results depend on, for the head of a `Record`: the settings, and hashes of the model's weights, of the
     cases (names and sizes, of the truths as well where they are apart) and of this package.
@@ -69,8 +70,8 @@ def identity(
         weights.update(name.encode())
         weights.update(tensor.detach().cpu().float().numpy().tobytes())
     cases = hashlib.sha256()
-    for path in sorted(paths):
-        for file in (path,) if truths is None else (path, truths / path.name):
+    for path in in_order(paths):
+        for file in _files(path, truths):
             cases.update(f"{file.name} {file.stat().st_size if file.is_file() else None}\n".encode())
     code = hashlib.sha256()
     package = Path(lexor.__file__).parent
@@ -84,12 +85,18 @@ def identity(
     }
 
 
+def _files(source: Source, truths: Path | None) -> tuple[Path, ...]:
+    if isinstance(source, Pair):
+        return source.image, source.labels
+    return (source,) if truths is None else (source, truths / source.name)
+
+
 def evaluate_cases(
-    paths: Sequence[Path],
+    paths: Sequence[Source],
     predictor: Answering,
     settings: Settings,
     record: Record,
-    chosen: Collection[Path] | None = None,
+    chosen: Collection[Source] | None = None,
     truths: Path | None = None,
 ) -> Iterator[CaseResult | Failure]:
     """Results in the order of the cases' names; what the record has of them is not computed again.
@@ -103,7 +110,7 @@ def evaluate_cases(
     Raises:
         ImportError: the extra `evaluate` is not installed.
     """
-    wanted = sorted(paths if chosen is None else chosen)
+    wanted = in_order(paths if chosen is None else chosen)
     missing = {path for path in wanted if path.stem not in record.finished}
     cases = loosened_cases(paths, settings.seed, missing) if settings.loosen else given_cases(missing)
     for path in wanted:
@@ -128,7 +135,7 @@ def evaluate_cases(
 
 
 def _evaluate(
-    case: Case, path: Path, predictor: Answering, settings: Settings, truths: Path | None
+    case: Case, path: Source, predictor: Answering, settings: Settings, truths: Path | None
 ) -> CaseResult:
     truth = truth_of(case, path, truths)
     whole = case

@@ -16,6 +16,7 @@ from lexor.models.segmenter import Segmenter
 from lexor.models.weights import (
     bundled_weights,
     count_parameters,
+    file_hash,
     find_weights,
     load_weights,
     read_card,
@@ -124,6 +125,24 @@ def create_model(
         if entry is not None:
             model.certainty = entry.certainty
     return model.eval().to(device)
+
+
+def weights_used(name: str, weights: Path | None = None) -> dict[str, Any]:
+    """Which weights a model has, for the log of a run: "file", "sha256" and "certainty".
+
+    Args:
+        weights: a .safetensors file; the bundled ones if None.
+
+    Raises:
+        ValueError: no model of that name.
+        WeightsError: there are none.
+        OSError: they cannot be read.
+    """
+    path = bundled_weights(_architecture(name).weights, name) if weights is None else weights
+    entry = read_manifest(path.parent).get(path.name)
+    if entry is not None:
+        return {"file": path.name, "sha256": entry.sha256, "certainty": entry.certainty}
+    return {"file": path.name, "sha256": file_hash(path), "certainty": 1.0}
 
 
 def list_models() -> list[ModelInfo]:

@@ -69,7 +69,11 @@ class DataConfig(Section):
     """Which real cases are seen.
 
     Attributes:
-        paths: folders of labelled challenge .npz files, or files of `lexor pack`.
+        paths: folders of labelled challenge .npz files, of scans, or of a data set in nnU-Net's layout; or files of
+            `lexor pack`.
+        labels: for each path the folder of its scans' labels; () where no path holds scans.
+        modality: of scans that do not tell it themselves.
+        window: of CT scans, as `case_of` takes it.
         fraction: share of every source's cases that is used, at least one: 0.1 is the challenge's coreset.
         subset_seed: of the choice of that share.
         leave_out: sources that are not used, by the first two tokens of their names ("CT_openkbp").
@@ -78,11 +82,22 @@ class DataConfig(Section):
     """
 
     paths: tuple[Path, ...] = ()
+    labels: tuple[Path, ...] = ()
+    modality: Literal["CT", "MR", "PET", "US", "Microscopy"] | None = None
+    window: str | None = None
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     subset_seed: int = 0
     leave_out: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     cache_mb: PositiveInt = 2000
+
+    @model_validator(mode="after")
+    def _paired(self) -> DataConfig:
+        if self.labels and len(self.labels) != len(self.paths):
+            raise ValueError(
+                f"labels are {len(self.labels)} folders, paths {len(self.paths)}; give the labels of each path"
+            )
+        return self
 
     def uses(self, source: str) -> bool:
         """Whether cases of a source are seen."""

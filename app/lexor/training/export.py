@@ -104,7 +104,7 @@ def describe_data(config: TrainingConfig) -> dict[str, Any]:
 
 def data_hash(data: DataConfig) -> str:
     """One sha256 of all cases that are used, by name and content."""
-    hashes = manifest_of(data.paths)
+    hashes = manifest_of(data)
     used = {entry.name: hashes[entry.name] for entry in Subjects(data).entries}
     return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
 
@@ -119,7 +119,8 @@ def describe_training(
     """
     rows = read_log(run / LOG)
     values = yaml.safe_load(config.dump())
-    values["data"].pop("paths")
+    for key in ("paths", "labels"):
+        values["data"].pop(key)
     values["model"].pop("start")
     command = f"lexor retrain weights/{card}"
     if config.data.paths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,12 @@ from jaxtyping import Bool, Integer
 
 from lexor.errors import CaseError
 from lexor.inference.framing import in_plane_ratio
-from lexor.io.case import read_case, read_labels
+from lexor.io.pairs import Source, labelled_in, open_labelled
 from lexor.protocol.sources import source_of
+from lexor.training.config import DataConfig, TrainingError
 from lexor.training.samples import Subject
+
+log = logging.getLogger(__name__)
 
 
 class Targets(Sequence[np.ndarray]):
@@ -51,13 +55,9 @@ class Entry:
         return source_of(self.name)
 
 
-def read_subject(path: Path) -> Subject:
-    """A labelled challenge file as a subject."""
-    case, labels = read_case(path), read_labels(path)
-    if labels.shape != case.volume.shape:
-        raise CaseError(
-            f"{path.name}: gts has shape {labels.shape}, imgs {case.volume.shape}; give one shape"
-        )
+def read_subject(source: Source) -> Subject:
+    """A labelled case as a subject."""
+    case, labels = open_labelled(source)
     return as_subject(case.name, case.volume, labels, in_plane_ratio(case.spacing))
 
 
@@ -70,6 +70,17 @@ def as_subject(name: str, image: np.ndarray, labels: np.ndarray, ratio: float) -
     return Subject(image, targets, ratio, source_of(name))
 
 
-def list_files(path: Path) -> list[Path]:
-    """The .npz files of a folder, sorted."""
-    return sorted(path.glob("*.npz"))
+def list_sources(data: DataConfig, path: Path) -> list[Source]:
+    """The labelled cases of one folder of `data.paths`, sorted; a line is logged for each file that is passed over.
+
+    Raises:
+        TrainingError: it holds none.
+    """
+    labels = data.labels[data.paths.index(path)] if data.labels else None
+    try:
+        found, notes = labelled_in(path, labels, data.modality, data.window)
+    except (CaseError, OSError) as problem:
+        raise TrainingError(f"data.paths: {problem}") from None
+    for note in notes:
+        log.warning("%s", note)
+    return found

@@ -12,7 +12,7 @@ from lexor.inference.predictor import Predictor
 from lexor.models.weights import read_card
 from lexor.protocol.sources import source_of
 from lexor.training.config import TrainingConfig, TrainingError, load_config, parse_config
-from lexor.training.labelled import list_files
+from lexor.training.labelled import list_sources
 from lexor.training.loop import complete
 from lexor.training.means import SHARE, mean_of
 from lexor.training.state import AVERAGE, CONFIG, LAST, save_plain
@@ -78,7 +78,8 @@ def leave_out_scores(
         TrainingError: as `train`; a turn whose sources have no file in the folders, or were seen by the weights to
             start from, as their card tells; a folder holds another run; a run was stopped.
     """
-    files = [file for path in config.data.paths for file in list_files(path)]
+    folders = [path for path in config.data.paths if not path.is_file()]
+    files = [file for path in folders for file in list_sources(config.data, path)]
     for sources in turns:
         left = [file for file in files if source_of(file.stem) in sources]
         if not left:

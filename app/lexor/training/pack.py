@@ -8,11 +8,11 @@ size asks for it, the lowest bits of voxels are zero too: they hold noise, and n
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import lzma
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,10 @@ from scipy import ndimage
 
 from lexor.errors import CaseError
 from lexor.io.npz import MAX_ARRAY_BYTES
+from lexor.io.pairs import Source
 from lexor.models.weights import file_hash
-from lexor.training.config import TrainingError
-from lexor.training.labelled import Entry, Targets, as_subject, list_files, read_subject
+from lexor.training.config import DataConfig, TrainingError
+from lexor.training.labelled import Entry, Targets, as_subject, list_sources, read_subject
 from lexor.training.samples import Subject
 
 MANIFEST = "manifest.json"
@@ -82,18 +83,18 @@ def _write(folder: Path, file: Path, bits: int) -> tuple[list[str], list[str]]:
     problems = []
     kept = 256 - (1 << 8 - bits)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
-        for path in list_files(folder):
+        for source in list_sources(DataConfig(paths=(folder,)), folder):
             try:
-                subject = read_subject(path)
+                subject = read_subject(source)
             except (CaseError, OSError) as problem:
                 problems.append(str(problem))
                 continue
             assert isinstance(subject.targets, Targets)
             labels = subject.targets.labels
             image = np.where(_reach(labels), subject.image & np.uint8(kept), 0)
-            _write_array(archive, f"{path.stem}/imgs", image)
-            _write_array(archive, f"{path.stem}/gts", labels)
-            manifest[path.stem] = {"sha256": file_hash(path), "ratio": subject.ratio}
+            _write_array(archive, f"{source.stem}/imgs", image)
+            _write_array(archive, f"{source.stem}/gts", labels)
+            manifest[source.stem] = {"sha256": _hash(source), "ratio": subject.ratio}
         archive.writestr(MANIFEST, json.dumps({"bits": bits, "cases": manifest}))
     return list(manifest), problems
 
@@ -108,15 +109,22 @@ def read_pack(file: Path) -> list[Entry]:
     return [Entry(name, partial(_read, file, name, float(cases[name]["ratio"]))) for name in sorted(cases)]
 
 
-def manifest_of(paths: Iterable[Path]) -> dict[str, str]:
-    """The sha256 of every case's file, by case name, of folders and packed files alike."""
+def manifest_of(data: DataConfig) -> dict[str, str]:
+    """The sha256 of every case's file, by case name, of folders and packed files alike; of a scan and its labels that
+    of their two hashes."""
     hashes: dict[str, str] = {}
-    for path in paths:
+    for path in data.paths:
         if path.is_file():
             hashes |= {name: str(facts["sha256"]) for name, facts in _read_manifest(path).items()}
         else:
-            hashes |= {file.stem: file_hash(file) for file in list_files(path)}
+            hashes |= {source.stem: _hash(source) for source in list_sources(data, path)}
     return dict(sorted(hashes.items()))
+
+
+def _hash(source: Source) -> str:
+    if isinstance(source, Path):
+        return file_hash(source)
+    return hashlib.sha256(f"{file_hash(source.image)} {file_hash(source.labels)}".encode()).hexdigest()
 
 
 def _reach(labels: np.ndarray) -> np.ndarray:

@@ -162,7 +162,7 @@ def continued(config: TrainingConfig, out: Path) -> TrainingConfig:
 def _recipe(config: TrainingConfig) -> dict[str, Any]:
     """What makes a run what it is, by dotted key: neither where files and processes are nor how far it shall come."""
     values = config.model_dump(mode="json")
-    for section, key in (("data", "paths"), ("data", "cache_mb"), ("model", "start")):
+    for section, key in (("data", "paths"), ("data", "labels"), ("data", "cache_mb"), ("model", "start")):
         del values[section][key]
     for key in ("budget", "devices", "workers", "log_every", "save_every_minutes"):
         del values[key]

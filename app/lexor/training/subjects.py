@@ -11,7 +11,7 @@ import numpy as np
 
 from lexor.errors import CaseError
 from lexor.training.config import DataConfig, TrainingError
-from lexor.training.labelled import Entry, Targets, list_files, read_subject
+from lexor.training.labelled import Entry, Targets, list_sources, read_subject
 from lexor.training.pack import read_pack
 from lexor.training.samples import Subject
 
@@ -34,7 +34,7 @@ class Subjects:
     def __init__(self, config: DataConfig) -> None:
         entries: list[Entry] = []
         for path in config.paths:
-            entries += _entries(path)
+            entries += _entries(config, path)
         known = {entry.source for entry in entries}
         for key, names in (("leave_out", config.leave_out), ("only", config.only)):
             for name in names:
@@ -87,15 +87,10 @@ class Subjects:
         return subject
 
 
-def _entries(path: Path) -> list[Entry]:
+def _entries(config: DataConfig, path: Path) -> list[Entry]:
     if path.is_file():
         return read_pack(path)
-    files = list_files(path)
-    if not files:
-        raise TrainingError(
-            f"data.paths: {path} holds no .npz file; give a folder of cases, or a packed file"
-        )
-    return [Entry(file.stem, partial(read_subject, file)) for file in files]
+    return [Entry(source.stem, partial(read_subject, source)) for source in list_sources(config, path)]
 
 
 def _subset(entries: list[Entry], fraction: float, seed: int) -> list[Entry]:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from lexor.inference.batch import Outcome
+from lexor.inference.outcome import Outcome
 from lexor.io.case import read_labels
 from lexor.viewing.preview import Panel, draw_panels
 

@@ -1,11 +1,10 @@
-"""Pictures of a case and its labels."""
+"""Slices with labels, truth and boxes over them, in rows and columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,9 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lexor.geometry import Box
-
-# Okabe and Ito's colours: told apart by colour-blind readers too.
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+from lexor.io.scans.objects import COLOURS
 
 MAP = ListedColormap(list(COLOURS))
 
@@ -67,7 +64,7 @@ def draw_panels(rows: Sequence[Sequence[Panel]], path: Path) -> Path:
                         axis.contour(mask, levels=[0.5], colors="white", linewidths=1.0)
             for index, box in enumerate(panel.boxes):
                 if box is not None and box.lower[0] <= panel.z < box.upper[0]:
-                    _outline(axis, box, 1, 2, COLOURS[index % len(COLOURS)])
+                    outline(axis, box, 1, 2, COLOURS[index % len(COLOURS)])
             axis.set_title(panel.title, fontsize=9)
             axis.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,36 +72,7 @@ def draw_panels(rows: Sequence[Sequence[Panel]], path: Path) -> Path:
     return path
 
 
-def draw_cases(rows: Sequence[tuple[str, np.ndarray, np.ndarray, Sequence[Box | None]]], path: Path) -> Path:
-    """Three orthogonal slices of each volume with labels and boxes over them, one row a volume.
-
-    Args:
-        rows: title, volume (D, H, W) uint8, labels (D, H, W), boxes in class order.
-        path: of the PNG.
-    """
-    figure = Figure(figsize=(10, 3.6 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), 3, squeeze=False)
-    for line, (title, volume, labels, boxes) in zip(axes, rows, strict=True):
-        hit = np.argwhere(labels > 0)
-        centre = np.median(hit, axis=0).astype(int) if len(hit) else np.array(volume.shape) // 2
-        for plane, axis in enumerate(line):
-            image, mask = (np.take(array, centre[plane], axis=plane) for array in (volume, labels))
-            axis.imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto", interpolation="nearest")
-            _colour(axis, mask, aspect="auto")
-            rows_axis, columns_axis = [a for a in range(3) if a != plane]
-            for index, box in enumerate(boxes):
-                if box is None or not box.lower[plane] <= centre[plane] < box.upper[plane]:
-                    continue
-                _outline(axis, box, rows_axis, columns_axis, COLOURS[index % len(COLOURS)])
-            axis.set_title(f"{title}, {'zyx'[plane]} = {centre[plane]}", fontsize=9)
-            axis.set_axis_off()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
-
-
-def _colour(axis: Axes, labels: np.ndarray, aspect: Literal["equal", "auto"] = "equal") -> None:
+def _colour(axis: Axes, labels: np.ndarray) -> None:
     """Labels over an image, each in its colour."""
     axis.imshow(
         (np.ma.masked_equal(labels, 0) - 1) % len(COLOURS),
@@ -112,13 +80,12 @@ def _colour(axis: Axes, labels: np.ndarray, aspect: Literal["equal", "auto"] = "
         vmin=0,
         vmax=len(COLOURS) - 1,
         alpha=0.45,
-        aspect=aspect,
         interpolation="nearest",
     )
 
 
-def _outline(axis: Axes, box: Box, rows: int, columns: int, colour: str) -> None:
+def outline(axis: Axes, box: Box, rows: int, columns: int, colour: str, alpha: float = 1.0) -> None:
     """The sides of a box in a plane; `rows` and `columns` say which axes of the volume run down and across."""
     corner = (box.lower[columns] - 0.5, box.lower[rows] - 0.5)
     size = box.shape[columns], box.shape[rows]
-    axis.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.2))
+    axis.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.2, alpha=alpha))
