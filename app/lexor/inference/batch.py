@@ -194,6 +194,8 @@ def predict_files(
     """
     reading = reading or Reading()
     reading.prompts.check(len(sources))
+    if reading.prompts and prompt != "given":
+        raise CaseError(f"--prompt {prompt} asks for no prompts, and some are given; leave out one of both")
     for answer in check_answers(sources, outputs, format):
         began = time.perf_counter()
         opened: Opened | None = None
