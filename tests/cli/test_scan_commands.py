@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from lexor.cli import app
 from lexor.inference.runlog import LOG
 from lexor.io.case import Case, write_case
-from lexor.io.scan import read_mask, read_scan
+from lexor.io.scan import read_mask, read_scan, write_labels
 from lexor.io.scans.label_maps import write_volume
 from scan_files import affine, scan, voxels, write_series
 
@@ -94,6 +94,27 @@ def test_scans_and_cases_in_one_folder_each_in_its_own_format(
         assert labels.any()
 
 
+def test_labels_of_a_mask_keep_their_numbers_and_gaps_stay_empty(tmp_path: Path, ball: np.ndarray) -> None:
+    write_volume(tmp_path / "CT_a.nrrd", scan(ball, WHERE), "nrrd")
+    mask = np.zeros(ball.shape, np.uint8)
+    mask[4:13, 8:23, 10:25] = 3
+    mask[1:3, 1:5, 1:5] = 7
+    write_labels(tmp_path / "m.nii.gz", mask, scan(ball, WHERE), "nifti")
+    output = run(
+        "predict",
+        tmp_path / "CT_a.nrrd",
+        tmp_path / "b.nrrd",
+        "--device",
+        "cpu",
+        "--from-mask",
+        tmp_path / "m.nii.gz",
+    )
+    assert "prompts: 2 boxes, 2 classes" in output
+    labels = read_scan(tmp_path / "b.nrrd").voxels
+    assert set(np.unique(labels)) - {7} == {0, 3}
+    assert labels[8, 15, 17] == 3
+
+
 def test_nothing_but_an_answer_is_replaced(tmp_path: Path, ball: np.ndarray) -> None:
     inputs, outputs = tmp_path / "in", tmp_path / "out"
     inputs.mkdir()
@@ -116,6 +137,10 @@ def test_nothing_but_an_answer_is_replaced(tmp_path: Path, ball: np.ndarray) -> 
             "error: --window is 'liver'; give soft-tissue, lung, brain, bone, or WIDTH,LEVEL",
         ),
         (["--format", "nrrd"], "is named as nifti, and --format is nrrd; give one of both"),
+        (
+            ["--box", "1,2,3,4,5,6", "--prompt", "auto"],
+            "--prompt auto asks for no prompts, and some are given",
+        ),
         (["--box", "1,2"], "--box is '1,2'; give 6 numbers"),
         (["--probabilities"], "nifti has no place for probabilities; give --format npz, or leave them out"),
     ],

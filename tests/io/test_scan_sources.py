@@ -83,8 +83,12 @@ def test_windows_of_the_paper_and_of_ones_own() -> None:
 
 def test_what_is_no_ct_goes_by_its_percentiles_and_uint8_stays() -> None:
     found = case_of(scan(voxels(), modality="MR"))
-    assert "percentiles 0.5 and 99.5" in found.warnings[0]
+    assert found.warnings == ()
     assert (found.volume.min(), found.volume.max()) == (0, 255)
+    (warning,) = case_of(scan(voxels())).warnings
+    assert warning == "a.nii.gz: its values look like Hounsfield units; if it is a CT, give --modality CT"
+    (warning,) = case_of(scan(voxels() // 1000, modality="MR")).warnings
+    assert "3 grey levels" in warning
     values = voxels().astype(np.uint8)
     np.testing.assert_array_equal(case_of(scan(values, modality="CT", unit="HU")).volume, values)
 

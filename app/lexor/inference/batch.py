@@ -138,6 +138,8 @@ def predict_files(
     """
     reading = reading or Reading()
     reading.prompts.check(len(sources))
+    if reading.prompts and prompt != "given":
+        raise CaseError(f"--prompt {prompt} asks for no prompts, and some are given; leave out one of both")
     answers = check_answers(sources, outputs, format)
     runlog = None
     if head is not None and (resume or (logged and answers[0].path != outputs)):

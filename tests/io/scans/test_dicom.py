@@ -174,6 +174,15 @@ def test_a_header_that_promises_gigabytes_takes_none(tmp_path: Path) -> None:
         read_scan(tmp_path / "b")
 
 
+def test_a_deflated_file_that_could_fill_memory_is_refused(tmp_path: Path) -> None:
+    path = Path(str(get_testdata_file("image_dfl.dcm")))
+    with pytest.raises(CaseError, match="ImagePositionPatient is None"):  # it is inflated, and read
+        read_scan(path)
+    (tmp_path / "a.dcm").write_bytes(path.read_bytes() + bytes(3_000_000))
+    with pytest.raises(CaseError, match=r"deflated bytes; at most 2,097,152 are read"):
+        read_scan(tmp_path / "a.dcm")
+
+
 def test_slices_that_are_a_little_off_are_taken_with_a_warning(tmp_path: Path) -> None:
     places = [0, 3, 6.2, 9, 12, 15]
     write_series(tmp_path / "a", ImagePositionPatient=lambda i: [0, 0, places[i]])

@@ -12,12 +12,13 @@ import numpy as np
 import pydicom
 import pytest
 from highdicom import legacy
+from hypothesis import given, settings
 from pydicom.uid import generate_uid
 
 from lexor.errors import CaseError
 from lexor.io.scan import Scan, read_mask, read_scan, write_labels
 from lexor.io.scans.label_maps import is_written_by_us
-from scan_files import affine, blobs, scan, voxels, write_series
+from scan_files import affine, blobs, folder, geometries, scan, voxels, write_series
 
 NAMES = {1: "Liver", 2: "left kidney"}
 
@@ -49,6 +50,25 @@ def test_highdicom_finds_each_voxel_on_its_source_image(
     place = (volume.affine @ [z, y, x, 1])[:3]
     expected = [oblique.affine @ [*voxel, 1] for voxel in np.argwhere(blobs() == 2)]
     assert min(np.linalg.norm(place - one[:3]) for one in expected) < 1e-3
+
+
+@given(geometries())
+@settings(max_examples=10)
+def test_over_all_geometries_a_segmented_voxel_is_where_the_images_voxel_is(where: np.ndarray) -> None:
+    with folder() as tmp:
+        write_series(tmp / "a", where=where)
+        series = read_scan(tmp / "a")
+        # Marked in the scan as it was read, whose slices may run the other way round.
+        labels = blobs()
+        write_labels(tmp / "b.dcm", labels, series, "dicom-seg")
+        volume = hd.seg.segread(tmp / "b.dcm").get_volume(combine_segments=True)
+    for number in (1, 2):
+        found = np.array([(volume.affine @ [*voxel, 1])[:3] for voxel in np.argwhere(volume.array == number)])
+        meant = np.array([(series.affine @ [*voxel, 1])[:3] for voxel in np.argwhere(labels == number)])
+        assert found.shape == meant.shape
+        distances = np.linalg.norm(found[:, None] - meant[None], axis=2)
+        assert distances.min(axis=1).max() < 2e-3
+        assert distances.min(axis=0).max() < 2e-3
 
 
 @pytest.mark.parametrize("labelmap", [False, True])

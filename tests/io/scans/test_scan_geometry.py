@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +16,13 @@ from lexor.errors import CaseError
 from lexor.io.scan import read_mask, read_scan, write_labels
 from lexor.io.scans.label_maps import ENDINGS
 from lexor.io.scans.model import flipped, is_sheared, reversed_axes
-from scan_files import affine, blobs, rotation, scan, voxels
+from scan_files import affine, blobs, folder, geometries, rotation, scan, voxels
 
 SHAPE = (4, 5, 6)
 LABELS = blobs((6, 8, 10))[1:5, 2:7, 3:9]
 # Formats hold their geometry in float32, or in six digits.
 NEAR = {"rtol": 0, "atol": 2e-3}
 MARKED = [(0, 0, 0), (3, 4, 5), (1, 2, 4)]
-
-
-@st.composite
-def geometries(draw: st.DrawFn) -> np.ndarray:
-    """Oblique, flipped, permuted, anisotropic."""
-    return affine(
-        draw(st.tuples(*[st.floats(0.2, 6)] * 3)),
-        draw(st.one_of(st.just((0.0, 0.0, 0.0)), st.tuples(*[st.floats(-180, 180)] * 3))),
-        draw(st.tuples(*[st.floats(-400, 400)] * 3)),
-        draw(st.tuples(*[st.sampled_from((-1, 1))] * 3)),
-        draw(st.permutations((0, 1, 2)).map(tuple)),
-    )
-
-
-@contextmanager
-def folder() -> Iterator[Path]:
-    """A new one for each example, which pytest's would not be."""
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
 
 
 def places(where: np.ndarray) -> np.ndarray:
