@@ -263,7 +263,7 @@ def test_undo_leaves_locks_alone(session: Session) -> None:
     session.select(1)
     session.reset()
     session.undo()
-    assert session._prompts[0].locked
+    assert session._objects.prompts[0].locked
 
 
 def test_undo_brings_back_labels_past_255(engine: Engine) -> None:
