@@ -11,7 +11,9 @@ from lexor.inference.canvas import Canvas, hull
 
 SHAPE = (4, 5, 6)
 masks = st.integers(0, 2**32 - 1).map(
-    lambda seed: np.random.default_rng(seed).random(SHAPE) < np.random.default_rng(seed).choice([0, 0.03, 0.3])
+    lambda seed: (
+        np.random.default_rng(seed).random(SHAPE) < np.random.default_rng(seed).choice([0, 0.03, 0.3])
+    )
 )
 steps = st.lists(st.tuples(st.integers(1, 300), masks, st.booleans(), st.booleans()), max_size=8)
 
