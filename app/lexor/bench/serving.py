@@ -58,7 +58,12 @@ class Waits:
 
 
 def bench_server(
-    shape: Shape, dtype: str = "uint8", objects: int = 4, model: str = "mobilenet3d", device: str = "auto"
+    shape: Shape,
+    dtype: str = "uint8",
+    objects: int = 4,
+    clicks: bool = True,
+    model: str = "mobilenet3d",
+    device: str = "auto",
 ) -> Waits:
     """Segments objects of a made-up CT through a server of its own, as a person would.
 
@@ -66,6 +71,7 @@ def bench_server(
         shape: of the volume.
         dtype: of the volume as it is sent.
         objects: so many.
+        clicks: whether each is also segmented without a box.
         model, device: of the server.
 
     Raises:
@@ -91,7 +97,8 @@ def bench_server(
             # The last ones, which no others cover.
             for number in range(ORGANS, ORGANS - objects, -1):
                 truth = labels == number
-                person.by_clicks(truth, number == ORGANS)
+                if clicks:
+                    person.by_clicks(truth, number == ORGANS)
                 person.by_box(truth)
         finally:
             client.close()

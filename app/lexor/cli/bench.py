@@ -86,6 +86,9 @@ def serve(
     shape: Annotated[str, typer.Option(help="Of the volume, slices x rows x columns.")] = "160x512x512",
     dtype: Annotated[str, typer.Option(help="As which it is sent: uint8, int16 or float32.")] = "uint8",
     objects: Annotated[int, typer.Option(min=1, max=40, help="How many are segmented.")] = 4,
+    clicks: Annotated[
+        bool, typer.Option("--clicks/--boxes-alone", help="Also segment each without a box.")
+    ] = True,
     model: ModelOption = "mobilenet3d",
     device: DeviceOption = Device.AUTO,
     reference: Annotated[
@@ -109,7 +112,7 @@ def serve(
         ) from None
     try:
         typer.echo(f"{shape} {dtype}, {model}, device {device.value}")
-        waits = bench_server((depth, height, width), dtype, objects, model, device.value)
+        waits = bench_server((depth, height, width), dtype, objects, clicks, model, device.value)
         for line in waits.lines():
             typer.echo(line)
         if reference:
