@@ -384,7 +384,7 @@ def test_boxes_on_two_planes_make_one(session: Session) -> None:
     session.undo()
     assert session.case().boxes == (flat,)
     session.box((6, 14, 16), (19, 31, 17), later=True)
-    assert session.case().boxes == (Box((6, 14, 8), (19, 31, 24), 12),)
+    assert session.case().boxes == (Box((6, 14, 9), (19, 31, 24), 12),)
 
 
 def test_a_mask_may_be_of_a_part(session: Session) -> None:
