@@ -24,6 +24,7 @@ from lexor.cli.predict import predict
 from lexor.cli.prompt import prompt
 from lexor.cli.report import report
 from lexor.cli.retrain import retrain
+from lexor.cli.serve import serve
 from lexor.cli.synth import synth
 from lexor.cli.train import train
 
@@ -48,6 +49,7 @@ for command in (
     models,
     report,
     evaluate,
+    serve,
     demo,
     train,
     retrain,

@@ -27,6 +27,12 @@ class Mark:
     voxels: Int[np.ndarray, "n 3"]
     positive: bool
 
+    @property
+    def where(self) -> tuple[slice, slice, slice]:
+        """The smallest box that holds them."""
+        low, high = self.voxels.min(axis=0).tolist(), (self.voxels.max(axis=0) + 1).tolist()
+        return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
+
     def draw(self, mask: Bool[np.ndarray, "D H W"]) -> None:
         """Makes a mask say so, in place."""
         z, y, x = self.voxels.T
@@ -43,6 +49,8 @@ class Prompts:
         clicks: oldest first.
         marks: what was said of voxels, clicks and scribbles alike, oldest first.
         locked: whether its voxels are kept from being given to others.
+        drawn: the boxes that `box` was made of, as they were given.
+        waiting: whether something was said that its mask does not answer yet.
     """
 
     box: Box | None = None
@@ -50,6 +58,27 @@ class Prompts:
     clicks: Clicks = field(default_factory=Clicks)
     marks: tuple[Mark, ...] = ()
     locked: bool = False
+    drawn: tuple[Box, ...] = ()
+    waiting: bool = False
+
+    def boxed(self, box: Box, shape: tuple[int, ...], ratio: float) -> Prompts:
+        """With one more box: it lies in the smallest that holds all of them, thickened if that is flat.
+
+        Args:
+            box: in the volume.
+            shape: of the volume.
+            ratio: slice distance over pixel size.
+        """
+        drawn = (*self.drawn, box)
+        low = np.min([each.lower for each in drawn], axis=0)
+        high = np.max([each.upper for each in drawn], axis=0)
+        (z, y, x), (z_end, y_end, x_end) = low, high
+        z_mid = box.z_mid if len(drawn) == 1 else (z + z_end - 1) // 2
+        both = Box((z, y, x), (z_end, y_end, x_end), z_mid)
+        whole = thickened(both, shape, ratio)
+        # A flat box is drawn through an object; several of them may all miss its ends.
+        guessed = whole != both or (len(drawn) > 1 and any(1 in each.shape for each in drawn))
+        return replace(self, box=whole, guessed=guessed, drawn=drawn)
 
     def clicked(self, points: Sequence[Voxel], positive: bool) -> Prompts:
         """With more clicks."""
@@ -83,8 +112,10 @@ def as_said(
     return labels
 
 
-def sampled(region: Bool[np.ndarray, "D H W"]) -> list[Voxel]:
+def sampled(region: Bool[np.ndarray, "D H W"], first: Voxel = (0, 0, 0)) -> list[Voxel]:
     """A few voxels of a region that is not empty: the innermost, then each the farthest from those before.
+
+    The region begins at the volume's voxel `first`.
 
     Of a lasso they lie inside, half as deep as the innermost at least. A scribble has no inside: all of it counts.
     """
@@ -92,14 +123,14 @@ def sampled(region: Bool[np.ndarray, "D H W"]) -> list[Voxel]:
     assert where is not None
     depth = ndimage.distance_transform_edt(np.pad(region[where], 1))[1:-1, 1:-1, 1:-1]
     places = np.argwhere(depth >= depth.max() / 2)
-    first = int(np.argmax(depth[tuple(places.T)]))
-    chosen = [first]
-    away = np.linalg.norm(places - places[first], axis=1)
+    middle = int(np.argmax(depth[tuple(places.T)]))
+    chosen = [middle]
+    away = np.linalg.norm(places - places[middle], axis=1)
     # Nearer ones would say the same again.
     while len(chosen) < MOST_POINTS and away.max() > 2 * depth.max():
         chosen.append(int(away.argmax()))
         away = np.minimum(away, np.linalg.norm(places - places[chosen[-1]], axis=1))
-    start = [s.start for s in where]
+    start = [s.start + at for s, at in zip(where, first, strict=True)]
     return [(int(z), int(y), int(x)) for z, y, x in places[chosen] + start]
 
 

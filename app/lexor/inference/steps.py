@@ -9,6 +9,8 @@ import numpy as np
 from lexor.geometry import extent
 from lexor.inference.marks import Prompts
 
+NOWHERE = (slice(0), slice(0), slice(0))
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -24,24 +26,20 @@ class Step:
         cls, prompts: tuple[Prompts, ...], current: int, before: np.ndarray | None, after: np.ndarray
     ) -> Step:
         """The step from labels to labels (D, H, W), with the prompts before it."""
-        nowhere = (slice(0), slice(0), slice(0))
         if before is None:
-            return cls(prompts, current, nowhere, None)
-        where = extent(before != after) or nowhere
+            return cls(prompts, current, NOWHERE, None)
+        where = extent(before != after) or NOWHERE
         return cls(prompts, current, where, before[where].copy())
+
+    @property
+    def prompts_alone(self) -> bool:
+        """Whether it has changed no labels."""
+        return self.where == NOWHERE
 
     @property
     def bytes(self) -> int:
         """Of the labels."""
         return 0 if self.labels is None else self.labels.nbytes
-
-    def labels_before(self, after: np.ndarray) -> np.ndarray | None:
-        """The labels before the step, from those after it."""
-        if self.labels is None:
-            return None
-        before = after.astype(np.promote_types(after.dtype, self.labels.dtype))
-        before[self.where] = self.labels
-        return before
 
     def prompts_before(self, after: tuple[Prompts, ...]) -> tuple[Prompts, ...]:
         """The prompts before the step; what is locked stays so. Objects are only ever added."""
