@@ -7,7 +7,7 @@ The verbs are those of segment-anything (`set_image`, `predict`) and nnInteracti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +113,36 @@ class Session:
             self._labels = np.where(self._labels > self.objects, 0, self._labels)
         self._current = 1
         self._history = []
+
+    def resume(self, prompts: Sequence[Prompts], labels: ArrayLike) -> None:
+        """Takes up what was said of the volume, and answered, in an earlier session; all of this one is forgotten.
+
+        Args:
+            prompts: those of objects 1, 2, ..., as `prompts` gave them.
+            labels: (D, H, W), whole numbers, of no other objects.
+
+        Raises:
+            CaseError: there is no volume; the labels are of another shape or of other objects, or a voxel that
+                something was said of is outside of it.
+        """
+        shape = self._opened().volume.shape
+        found = np.asarray(labels)
+        if found.shape != shape or found.dtype.kind not in "iu":
+            raise CaseError(f"labels are {found.dtype} of shape {found.shape}; give whole numbers of shape {shape}")
+        low, high = int(found.min()), int(found.max())
+        if low < 0 or high > len(prompts):
+            raise CaseError(f"labels are {low}..{high}; there are prompts of objects 1..{len(prompts)}")
+        for said in prompts:
+            said.check(shape)
+        self._prompts = tuple(prompts) or (Prompts(),)
+        self._labels = found.astype(np.uint8 if self.objects <= 255 else np.uint16)
+        self._current = 1
+        self._history = []
+
+    @property
+    def prompts(self) -> tuple[Prompts, ...]:
+        """What has been said of objects 1, 2, ..."""
+        return self._prompts
 
     @property
     def current(self) -> int:
