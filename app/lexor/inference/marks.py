@@ -44,6 +44,8 @@ class Prompts:
         clicks: oldest first.
         marks: what was said of voxels, clicks and scribbles alike, oldest first.
         locked: whether its voxels are kept from being given to others.
+        drawn: the boxes that `box` was made of, as they were given.
+        waiting: whether something was said that its mask does not answer yet.
     """
 
     box: Box | None = None
@@ -51,6 +53,27 @@ class Prompts:
     clicks: Clicks = field(default_factory=Clicks)
     marks: tuple[Mark, ...] = ()
     locked: bool = False
+    drawn: tuple[Box, ...] = ()
+    waiting: bool = False
+
+    def boxed(self, box: Box, shape: tuple[int, ...], ratio: float) -> Prompts:
+        """With one more box: it lies in the smallest that holds all of them, thickened if that is flat.
+
+        Args:
+            box: in the volume.
+            shape: of the volume.
+            ratio: slice distance over pixel size.
+        """
+        drawn = (*self.drawn, box)
+        low = np.min([each.lower for each in drawn], axis=0)
+        high = np.max([each.upper for each in drawn], axis=0)
+        (z, y, x), (z_end, y_end, x_end) = low, high
+        z_mid = box.z_mid if len(drawn) == 1 else (z + z_end - 1) // 2
+        both = Box((z, y, x), (z_end, y_end, x_end), z_mid)
+        whole = thickened(both, shape, ratio)
+        # A flat box is drawn through an object; several of them may all miss its ends.
+        guessed = whole != both or (len(drawn) > 1 and any(1 in each.shape for each in drawn))
+        return replace(self, box=whole, guessed=guessed, drawn=drawn)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """That all of it is about voxels of a volume (D, H, W); raises CaseError."""

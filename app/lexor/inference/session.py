@@ -196,8 +196,13 @@ class Session:
         mask: np.ndarray = np.zeros(shape, bool) if self._labels is None else self._labels == wanted
         return mask
 
-    def click(self, point: Voxel, positive: bool = True) -> Bool[np.ndarray, "D H W"]:
+    def click(self, point: Voxel, positive: bool = True, *, later: bool = False) -> Bool[np.ndarray, "D H W"]:
         """Says that a voxel belongs to the current object, or that it does not.
+
+        Args:
+            point: the voxel.
+            positive: whether it does.
+            later: it is only noted; `answer` answers it, with all else that waits, and the mask stays until then.
 
         Returns:
             The object's new mask (D, H, W), in which the voxel is as was said, unless a locked object holds it.
@@ -206,15 +211,19 @@ class Session:
             CaseError: there is no volume, or the voxel is outside of it.
         """
         voxel = voxel_in(self._opened().volume.shape, point)
-        return self._answer(self._said(np.array([voxel]), positive).clicked([voxel], positive))
+        return self._say(self._said(np.array([voxel]), positive).clicked([voxel], positive), later)
 
-    def box(self, lower: Voxel, upper: Voxel, z_mid: int | None = None) -> Bool[np.ndarray, "D H W"]:
+    def box(
+        self, lower: Voxel, upper: Voxel, z_mid: int | None = None, *, join: bool = False, later: bool = False
+    ) -> Bool[np.ndarray, "D H W"]:
         """Says that the current object lies in a box, in place of an earlier one.
 
         Args:
             lower: its first voxel.
             upper: just outside. A box that is one voxel thick on an axis says nothing of the object's extent there.
             z_mid: the slice on which y and x were measured; None: the middle one.
+            join: the object lies in this box and the earlier ones together; say so of boxes on several slices.
+            later: as of a click.
 
         Returns:
             The object's new mask (D, H, W).
@@ -224,10 +233,12 @@ class Session:
         """
         shape = self._opened().volume.shape
         box = box_of(lower, upper, z_mid).clipped(shape)
-        whole = thickened(box, shape, self._volume.ratio)
-        return self._answer(replace(self._mine, box=whole, guessed=whole != box))
+        before = self._mine if join else replace(self._mine, drawn=())
+        return self._say(before.boxed(box, shape, self._volume.ratio), later)
 
-    def scribble(self, mask: ArrayLike, positive: bool = True) -> Bool[np.ndarray, "D H W"]:
+    def scribble(
+        self, mask: ArrayLike, positive: bool = True, *, later: bool = False
+    ) -> Bool[np.ndarray, "D H W"]:
         """Says of all voxels of a scribble that they belong to the current object, or that they do not.
 
         The network is shown some of them, spread over the scribble, as clicks.
@@ -235,6 +246,7 @@ class Session:
         Args:
             mask: (D, H, W), booleans or whole numbers.
             positive: whether they belong to it.
+            later: as of a click.
 
         Returns:
             The object's new mask (D, H, W), in which all of these voxels are as was said.
@@ -243,9 +255,12 @@ class Session:
             CaseError: there is no volume; the scribble is empty, or of another shape.
         """
         region = region_of(mask, self._opened().volume.shape, "scribble")
-        return self._answer(self._said(np.argwhere(region), positive).clicked(sampled(region), positive))
+        said = self._said(np.argwhere(region), positive).clicked(sampled(region), positive)
+        return self._say(said, later)
 
-    def lasso(self, mask: ArrayLike, positive: bool = True) -> Bool[np.ndarray, "D H W"]:
+    def lasso(
+        self, mask: ArrayLike, positive: bool = True, *, later: bool = False
+    ) -> Bool[np.ndarray, "D H W"]:
         """Says of a region, encircled on a slice or in three dimensions, that it belongs to the object, or does not.
 
         As a scribble does; the first one on an object also tells its size.
@@ -253,6 +268,7 @@ class Session:
         Args:
             mask: (D, H, W), booleans or whole numbers.
             positive: whether it belongs to it.
+            later: as of a click.
 
         Returns:
             The object's new mask (D, H, W), in which all of these voxels are as was said.
@@ -265,21 +281,57 @@ class Session:
         if positive and self._untouched(self._current):
             box = thickened(Box.measured(region), region.shape, self._volume.ratio)
             said = replace(said, box=box, guessed=True)
-        return self._answer(said)
+        return self._say(said, later)
 
-    def previous(self, mask: ArrayLike) -> Bool[np.ndarray, "D H W"]:
+    def answer(self) -> Bool[np.ndarray, "D H W"]:
+        """Answers what was said of the current object `later`; `undo` takes both back together.
+
+        Returns:
+            The object's new mask (D, H, W); as it was where nothing waits.
+
+        Raises:
+            CaseError: there is no volume.
+        """
+        if not self._mine.waiting:
+            return self.mask()
+        mask = self._answer(self._mine)
+        noted, answered = (None, *self._history)[-2:]
+        if noted is not None and noted.prompts_alone and noted.current == self._current:
+            assert answered is not None
+            self._history[-2:] = [replace(answered, prompts=noted.prompts)]
+        return mask
+
+    @property
+    def waits(self) -> bool:
+        """Whether something was said of the current object that its mask does not answer yet."""
+        return self._mine.waiting
+
+    def previous(
+        self, mask: ArrayLike, *, alone: bool = False, refine: bool = False
+    ) -> Bool[np.ndarray, "D H W"]:
         """Makes a mask the current object's last answer, where its next prompt goes on.
 
         Args:
             mask: (D, H, W), booleans or whole numbers.
+            alone: what was said of the object before is forgotten.
+            refine: the network looks at it at once.
 
         Returns:
-            The object's new mask: this one, without what locked objects hold.
+            The object's new mask: this one, or what was made of it, without what locked objects hold.
 
         Raises:
             CaseError: there is no volume, or the mask is of another shape.
         """
-        return self._store(mask_of(mask, self._opened().volume.shape, "mask"), self._mine)
+        inside = mask_of(mask, self._opened().volume.shape, "mask")
+        prompts = Prompts(locked=self._mine.locked) if alone else self._mine
+        if refine and inside.any():
+            held = self._labels
+            self._labels = self._placed(inside)
+            try:
+                inside = self._found(prompts)
+            finally:
+                self._labels = held
+        return self._store(inside, prompts)
 
     def undo(self) -> bool:
         """Takes back the last prompt on any object; False where there is none. What is locked stays so."""
@@ -293,6 +345,13 @@ class Session:
     def reset(self) -> None:
         """Forgets the current object's prompts and mask, which `undo` brings back."""
         self._store(np.zeros(self._opened().volume.shape, bool), Prompts(locked=self._mine.locked))
+
+    def clear(self) -> None:
+        """Forgets all objects and all steps, as if the volume had just been set."""
+        self._opened()
+        self._prompts, self._current = (Prompts(),), 1
+        self._labels = None
+        self._history = []
 
     def predict(
         self,
@@ -395,8 +454,21 @@ class Session:
         self._prompts = (*self._prompts[: number - 1], prompts, *self._prompts[number:])
         return self._prompts
 
+    def _say(self, prompts: Prompts, later: bool) -> Bool[np.ndarray, "D H W"]:
+        """The current object's mask, now that this has been said of it or noted for later."""
+        if not later:
+            return self._answer(prompts)
+        before = self._prompts
+        self._set_prompts(self._current, replace(prompts, waiting=True))
+        self._keep(Step.of_prompts(before, self._current, self._labels))
+        return self.mask()
+
     def _answer(self, prompts: Prompts) -> Bool[np.ndarray, "D H W"]:
         """The current object's new mask, now that this has been said of it."""
+        return self._store(self._found(prompts), replace(prompts, waiting=False))
+
+    def _found(self, prompts: Prompts) -> Bool[np.ndarray, "D H W"]:
+        """What the network makes of prompts for the current object; nothing of it is kept."""
         before = self._prompts
         self._set_prompts(self._current, prompts)
         try:
@@ -412,15 +484,20 @@ class Session:
             self._prompts = before
         for mark in prompts.marks:
             mark.draw(mask)
-        return self._store(mask, prompts)
+        return mask
 
-    def _store(self, mask: Bool[np.ndarray, "D H W"], prompts: Prompts) -> Bool[np.ndarray, "D H W"]:
-        """Makes a mask the current object's, but for the voxels of locked objects, as a step that can be undone."""
+    def _placed(self, mask: Bool[np.ndarray, "D H W"]) -> Integer[np.ndarray, "D H W"]:
+        """The labels with a mask as the current object's, but for the voxels of locked objects."""
         labels = self.labels()
         locked = [i for i, p in enumerate(self._prompts, start=1) if p.locked and i != self._current]
         mask = mask & ~np.isin(labels, locked)
         labels[labels == self._current] = 0
         labels[mask] = self._current
+        return labels
+
+    def _store(self, mask: Bool[np.ndarray, "D H W"], prompts: Prompts) -> Bool[np.ndarray, "D H W"]:
+        """Makes a mask the current object's, but for the voxels of locked objects, as a step that can be undone."""
+        labels = self._placed(mask)
         before = self._prompts
         self._set_prompts(self._current, prompts)
         self._remember(before, labels)
@@ -428,7 +505,12 @@ class Session:
 
     def _remember(self, before: tuple[Prompts, ...], labels: np.ndarray) -> None:
         """Replaces the labels, and keeps what they were where they differ."""
-        self._history.append(Step.between(before, self._current, self._labels, labels))
+        step = Step.between(before, self._current, self._labels, labels)
         self._labels = labels
+        self._keep(step)
+
+    def _keep(self, step: Step) -> None:
+        """Puts a step into the history, from which the oldest go where it grows too large."""
+        self._history.append(step)
         while len(self._history) > 1 and sum(step.bytes for step in self._history) > MOST_REMEMBERED:
             self._history.pop(0)

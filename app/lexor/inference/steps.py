@@ -9,6 +9,8 @@ import numpy as np
 from lexor.geometry import extent
 from lexor.inference.marks import Prompts
 
+NOWHERE = (slice(0), slice(0), slice(0))
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -24,11 +26,20 @@ class Step:
         cls, prompts: tuple[Prompts, ...], current: int, before: np.ndarray | None, after: np.ndarray
     ) -> Step:
         """The step from labels to labels (D, H, W), with the prompts before it."""
-        nowhere = (slice(0), slice(0), slice(0))
         if before is None:
-            return cls(prompts, current, nowhere, None)
-        where = extent(before != after) or nowhere
+            return cls(prompts, current, NOWHERE, None)
+        where = extent(before != after) or NOWHERE
         return cls(prompts, current, where, before[where].copy())
+
+    @classmethod
+    def of_prompts(cls, prompts: tuple[Prompts, ...], current: int, labels: np.ndarray | None) -> Step:
+        """The step that changes prompts alone, and no labels."""
+        return cls(prompts, current, NOWHERE, None if labels is None else labels[NOWHERE])
+
+    @property
+    def prompts_alone(self) -> bool:
+        """Whether it has changed no labels."""
+        return self.where == NOWHERE
 
     @property
     def bytes(self) -> int:

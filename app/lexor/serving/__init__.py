@@ -1,0 +1,1 @@
+"""Session over HTTP: one thin module a protocol. Needs the extra `serve`."""

@@ -1,0 +1,74 @@
+"""Starting a server: on which address, in whose hands."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+    from uvicorn import Server
+
+MISSING = "`lexor serve` needs FastAPI, uvicorn and blosc2: pip install 'lexor[serve]'"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket on an address, not yet listening; port 0 is any free one.
+
+    Raises:
+        OSError: the address is another's, or none of this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    except socket.gaierror:
+        raise OSError(f"{host} is no address of this machine; give for example 127.0.0.1") from None
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+    except OSError as problem:
+        found.close()
+        raise OSError(f"{host}:{port} cannot be used ({problem.strerror}); give another --port") from None
+    return found
+
+
+def address(bound: socket.socket) -> str:
+    """The URL at which a bound socket is reached; every address of the machine is called by its own."""
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def make_server(app: ASGIApp, connections: int) -> Server:
+    """A uvicorn server of an application; `server.run(sockets=[bind(...)])` runs it until it is told to stop.
+
+    Args:
+        app: the application.
+        connections: so many at a time; more are answered with 503.
+    """
+    import uvicorn
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            # What happens is told by the application; this is for what goes wrong.
+            log_level="warning",
+            access_log=False,
+            limit_concurrency=connections,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=5,
+        )
+    )
+
+
+def serve(app: ASGIApp, bound: socket.socket, connections: int, ready: Callable[[str], None]) -> None:
+    """Serves an application until it is interrupted.
+
+    Args:
+        ready: is told the URL before the first request is answered.
+    """
+    ready(address(bound))
+    make_server(app, connections).run(sockets=[bound])
