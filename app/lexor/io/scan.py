@@ -1,0 +1,141 @@
+"""Scans of any format in, label volumes out: the door to `lexor.io.scans`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jaxtyping import Integer
+
+from lexor.errors import CaseError, Notes, printable, shown
+from lexor.geometry import Box, Clicks
+from lexor.io.case import Case, read_case
+from lexor.io.intensity import to_uint8
+from lexor.io.scans.dicom import read_dicom
+from lexor.io.scans.dicom_files import holds_dicom, is_dicom
+from lexor.io.scans.model import MODALITIES, Scan, scaled
+from lexor.io.scans.names import format_of, name_of
+from lexor.io.scans.nifti import read_nifti
+from lexor.io.scans.windows import Window, window_of, windowed
+
+__all__ = ["Scan", "case_of", "find_scans", "is_scan", "name_of", "read_scan", "scan_of", "window_of"]
+
+_MAX_FOLDERS: Final = 20_000
+
+
+def read_scan(
+    path: str | os.PathLike[str],
+    *,
+    series: str | None = None,
+    frame: int | None = None,
+    modality: str | None = None,
+) -> Scan:
+    """Read one volume with its geometry: NIfTI, NRRD, MHA/MHD, TIFF, DICOM (a folder or a file), or a challenge case.
+
+    series: of DICOM, its UID, its number or a part of its description. frame: which of several volumes, from 0.
+    modality: in place of what the file or its name says: CT, MR, PET, US or Microscopy.
+    Raises CaseError, one line: what the file is, and what to do about it.
+    """
+    path = Path(path)
+    if modality is not None and modality not in MODALITIES:
+        raise CaseError(f"modality is {shown(modality)}; give {', '.join(MODALITIES)}")
+    if not path.exists():
+        raise CaseError(f"{path}: no such file or folder; give a scan")
+    if not path.is_dir() and not path.is_file():  # opening it would block
+        raise CaseError(f"{path}: a pipe, a socket or a device; give a file")
+    scan = _read(path, series, frame)
+    if modality is not None and modality != scan.modality:
+        scan = replace(scan, modality=modality)
+    return replace(scan, unit="HU") if scan.modality == "CT" and not scan.unit else scan
+
+
+def scan_of(case: Case, source: Path = Path()) -> Scan:
+    """A challenge case as a scan: its spacing is all that is known of its geometry."""
+    notes = () if case.spacing else (printable(f"{case.name}: spacing is not known; 1 mm is taken"),)
+    affine = scaled(case.spacing)
+    return Scan(case.name, case.volume, affine, case.modality, source=source, format="npz", warnings=notes)
+
+
+def case_of(
+    scan: Scan,
+    window: str | None = None,
+    boxes: Sequence[Box | None] = (),
+    clicks: Sequence[Clicks] = (),
+    previous: Integer[np.ndarray, "D H W"] | None = None,
+) -> Case:
+    """A scan as a case of the challenge: uint8 (D, H, W), with prompts.
+
+    window: of CT, "soft-tissue", "lung", "brain", "bone", or "W,L" in HU (paper section 3.3); without one
+    a CT gets "soft-tissue". All others go by their percentiles, see `to_uint8`.
+    boxes, clicks, previous: as of `Case`, in voxels of the scan.
+    Raises CaseError where there is no such window, or voxels are no numbers.
+    """
+    notes = Notes()
+    chosen: Window | None = None if window is None else window_of(window)
+    if chosen is None and scan.modality == "CT" and scan.unit == "HU" and scan.voxels.dtype != np.uint8:
+        chosen = window_of("soft-tissue")
+    try:
+        volume = to_uint8(scan.voxels, notes) if chosen is None else windowed(scan.voxels, chosen, notes)
+    except CaseError as error:
+        raise CaseError(f"{scan.source.name or scan.name}: {error}") from None
+    return Case(
+        scan.name,
+        np.ascontiguousarray(volume),
+        scan.spacing,
+        tuple(boxes),
+        tuple(clicks),
+        previous,
+        scan.warnings + notes.lines(scan.source.name or scan.name),
+    )
+
+
+def is_scan(path: Path) -> bool:
+    """Whether something is one source: a file of a known format, or a folder with DICOM files; hidden ones not."""
+    if path.name.startswith("."):
+        return False
+    if path.is_dir():
+        return holds_dicom(path)
+    return format_of(path) is not None or is_dicom(path)
+
+
+def find_scans(folder: Path) -> list[Path]:
+    """The sources in a folder, sorted: its files of known formats and, at any depth, folders with DICOM files.
+
+    A folder that holds DICOM files itself is one source.
+    """
+    if holds_dicom(folder):
+        others = [
+            path for path in folder.iterdir() if path.is_file() and format_of(path) not in (None, "dicom")
+        ]
+        if not others:
+            return [folder]
+    found = [path for path in folder.iterdir() if not path.is_dir() and is_scan(path)]
+    for count, (root, names, _) in enumerate(os.walk(folder)):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        if count > _MAX_FOLDERS:
+            raise CaseError(f"{folder}: holds more than {_MAX_FOLDERS:,} folders; give a folder of scans")
+        if Path(root) != folder and holds_dicom(Path(root)):
+            found.append(Path(root))
+    return sorted(found)
+
+
+def _read(path: Path, series: str | None, frame: int | None) -> Scan:
+    if path.is_dir():
+        return read_dicom(path, series, frame)
+    kind = format_of(path)
+    readers: dict[str, Callable[[], Scan]] = {
+        "nifti": lambda: read_nifti(path, frame),
+        "npz": lambda: scan_of(read_case(path), path),
+        "dicom": lambda: read_dicom(path, series, frame),
+    }
+    if kind in readers:
+        return readers[kind]()
+    if is_dicom(path):
+        return read_dicom(path, series, frame)
+    raise CaseError(
+        f"{path.name}: not a format that is read; give NIfTI, NRRD, MHA, TIFF, DICOM or a challenge .npz"
+    )
