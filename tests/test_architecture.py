@@ -12,7 +12,7 @@ ROOT = Path(lexor.__file__).parent
 # A room imports only what stands before it.
 ROOMS = (
     *("cores", "errors", "geometry", "io", "protocol", "prompting", "models", "inference", "evaluation"),
-    *("viewing", "training", "bench", "cli"),
+    *("viewing", "serving", "training", "bench", "cli"),
 )
 
 

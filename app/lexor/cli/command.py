@@ -20,6 +20,7 @@ from lexor.cli.pack import pack
 from lexor.cli.predict import predict
 from lexor.cli.prompt import prompt
 from lexor.cli.retrain import retrain
+from lexor.cli.serve import serve
 from lexor.cli.synth import synth
 from lexor.cli.train import train
 
@@ -39,6 +40,7 @@ for command in (
     prompt,
     models,
     evaluate,
+    serve,
     demo,
     train,
     retrain,

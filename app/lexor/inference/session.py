@@ -16,7 +16,7 @@ from jaxtyping import Bool, Integer
 from numpy.typing import ArrayLike
 
 from lexor.errors import CaseError, Notes, shown
-from lexor.geometry import Box, Clicks, Voxel
+from lexor.geometry import Box, Clicks, Shape, Voxel
 from lexor.inference.engine import Engine
 from lexor.inference.marks import Mark, Prompts, as_said, sampled, thickened
 from lexor.inference.places import box_of, mask_of, region_of, voxel_in
@@ -143,6 +143,11 @@ class Session:
     def prompts(self) -> tuple[Prompts, ...]:
         """What has been said of objects 1, 2, ..."""
         return self._prompts
+
+    @property
+    def shape(self) -> Shape | None:
+        """Of the volume (D, H, W); None where there is none yet."""
+        return None if self._case is None else self._volume.shape
 
     @property
     def current(self) -> int:

@@ -136,6 +136,18 @@ def list_models() -> list[ModelInfo]:
     return sorted(found, key=lambda model: not model.bundled)
 
 
+def licence_of(name: str) -> str | None:
+    """The licence of a model's bundled weights, an SPDX identifier; None where there are none.
+
+    Raises:
+        ValueError: no model of that name.
+        WeightsError: the weights folder's manifest cannot be read.
+    """
+    path = find_weights(_architecture(name).weights)
+    entry = None if path is None else read_manifest(path.parent).get(path.name)
+    return None if entry is None else entry.licence
+
+
 def _architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
         near = difflib.get_close_matches(name, ARCHITECTURES, 1)

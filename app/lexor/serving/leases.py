@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lexor.serving.limits import Limits
 from lexor.serving.refusal import Refusal
@@ -27,6 +27,11 @@ class Lease(Generic[State]):
         state: the client's; nothing else refers to it, so it is gone with the lease.
         lively: whether the client promised signs of life.
     """
+
+    @property
+    def name(self) -> str:
+        """As the server's log calls it."""
+        return f"session {self.number}"
 
     def __init__(self, number: int, state: State, lively: bool, now: float) -> None:
         self.token = secrets.token_hex(16)
@@ -61,11 +66,10 @@ class Lease(Generic[State]):
             self.seen = self.active = clock()
 
 
-class Leases(Generic[State]):
-    """The leases of a server, used from its event loop alone.
+class Leases:
+    """The leases of a server, whatever protocols it speaks; used from its event loop alone.
 
     Args:
-        make: the state of a new lease.
         limits: how many there are, and when they end.
         clock: seconds that never go back.
         tell: is told who comes and goes.
@@ -73,23 +77,23 @@ class Leases(Generic[State]):
 
     def __init__(
         self,
-        make: Callable[[], State],
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.limits = limits
-        self._make, self.clock, self._tell = make, clock, tell
-        self._held: dict[str, Lease[State]] = {}
+        self.clock, self._tell = clock, tell
+        self._held: dict[str, Lease[Any]] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def claim(self, lively: bool = True) -> Lease[State]:
+    def claim(self, make: Callable[[], State], lively: bool = True) -> Lease[State]:
         """A new lease.
 
         Args:
+            make: its state.
             lively: whether its client will give signs of life.
 
         Raises:
@@ -104,26 +108,31 @@ class Leases(Generic[State]):
                 {"Retry-After": str(RETRY_AFTER)},
             )
         self._count += 1
-        lease = Lease(self._count, self._make(), lively, self.clock())
+        lease = Lease(self._count, make(), lively, self.clock())
         self._held[lease.token] = lease
-        self._tell(f"session {lease.number}: opened ({len(self)} of {most})")
+        self._tell(f"{lease.name}: opened ({len(self)} of {most})")
         return lease
 
-    def get(self, token: str | None, touch: bool = True) -> Lease[State]:
-        """The lease of a token; its client has given a sign of life, unless not to `touch` it.
+    def get(self, token: str | None, kind: type[State], touch: bool = True) -> Lease[State]:
+        """The lease of a token.
+
+        Args:
+            token: as the client sent it.
+            kind: of its state; a lease of another protocol is none here.
+            touch: whether that was a sign of life.
 
         Raises:
             Refusal: there is none, or it has ended (410).
         """
         lease = self._held.get(token or "")
-        if lease is None or self._expired(lease):
+        if lease is None or self._expired(lease) or not isinstance(lease.state, kind):
             self.sweep()
             raise _gone() if token else Refusal(410, "the request names no session; claim one first")
         if touch:
             lease.seen = self.clock()
         return lease
 
-    def remaining(self, lease: Lease[State]) -> float:
+    def remaining(self, lease: Lease[Any]) -> float:
         """Seconds until it ends if nothing is asked for."""
         if lease.busy:
             return self.limits.idle_seconds
@@ -144,7 +153,7 @@ class Leases(Generic[State]):
             self._end(lease, why)
         return len(late)
 
-    def _expired(self, lease: Lease[State]) -> str | None:
+    def _expired(self, lease: Lease[Any]) -> str | None:
         """Why a lease ends now, if it does."""
         if lease.busy:
             return None
@@ -155,10 +164,10 @@ class Leases(Generic[State]):
             return "ended: nothing was asked of it for long"
         return None
 
-    def _end(self, lease: Lease[State], why: str) -> None:
+    def _end(self, lease: Lease[Any], why: str) -> None:
         lease.ended = True
         del self._held[lease.token]
-        self._tell(f"session {lease.number}: {why} ({len(self)} of {self.limits.sessions})")
+        self._tell(f"{lease.name}: {why} ({len(self)} of {self.limits.sessions})")
 
 
 def _gone() -> Refusal:

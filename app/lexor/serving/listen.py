@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
     from uvicorn import Server
 
-MISSING = "`lexor serve` needs FastAPI, uvicorn and blosc2: pip install 'lexor[serve]'"
+_NEEDED = ("blosc2", "starlette", "uvicorn")
+
+
+def check_installed() -> None:
+    """That the extra `serve` is installed.
+
+    Raises:
+        ValueError: something of it is missing.
+    """
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"a server needs {' and '.join(missing)}; run: pip install 'lexor[serve]'")
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -62,13 +73,3 @@ def make_server(app: ASGIApp, connections: int) -> Server:
             timeout_graceful_shutdown=5,
         )
     )
-
-
-def serve(app: ASGIApp, bound: socket.socket, connections: int, ready: Callable[[str], None]) -> None:
-    """Serves an application until it is interrupted.
-
-    Args:
-        ready: is told the URL before the first request is answered.
-    """
-    ready(address(bound))
-    make_server(app, connections).run(sockets=[bound])

@@ -79,7 +79,7 @@ def unpack(packed: bytes | bytearray, most: int, check: Check = lambda header: N
 
 def pack(array: np.ndarray) -> bytes:
     """A packed array, for the client."""
-    import blosc2
+    import blosc2  # type: ignore[import-untyped]
 
     array = np.ascontiguousarray(array)
     name = array.dtype.name.encode("ascii")
