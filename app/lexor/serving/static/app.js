@@ -32,7 +32,7 @@ function busy(text) {
   const began = performance.now();
   const show = () => {
     at("busy").hidden = false;
-    at("busy-text").textContent = `${text} ${((performance.now() - began) / 1000).toFixed(1)} s`;
+    at("busy-text").textContent = `${text} · ${((performance.now() - began) / 1000).toFixed(1)} s`;
   };
   const timer = setTimeout(show, SLOW);
   const more = setInterval(() => performance.now() - began > SLOW && show(), 100);
@@ -84,7 +84,7 @@ function ask(kind, value) {
     waiting.push(click);
     step(() => api.click(value.at, value.positive), text).then(() => {
       waiting = waiting.filter((each) => each !== click);
-      stage.draw();
+      stage.mark();
     });
   } else if (kind === "box") {
     step(() => api.box(value.first, value.last, value.drawnOn), text);
@@ -143,7 +143,7 @@ function show() {
   kept.className = state.problem ? "problem" : "";
   kept.textContent = state.problem || (state.saved ? "saved" : "not saved; kept for next time");
   kept.title = `Output: ${state.output}${state.kept ? `\nKept in: ${state.kept}` : ""}`;
-  stage.draw();
+  stage.mark();
 }
 
 // --- what can be done

@@ -24,7 +24,7 @@ export class Gestures {
     on("pointercancel", () => this.#cancel());
     on("pointerleave", () => {
       this.at = null;
-      this.stage.draw();
+      this.stage.mark();
     });
     on("contextmenu", (event) => event.preventDefault());
     on("wheel", (event) => this.#wheel(event, tile, name));
@@ -63,7 +63,7 @@ export class Gestures {
     }
     const before = this.held.get(event.pointerId);
     if (!before || !this.press) {
-      this.stage.draw();
+      this.stage.mark();
       return;
     }
     const [x, y] = [event.clientX - before[0], event.clientY - before[1]];

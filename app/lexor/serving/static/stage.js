@@ -50,7 +50,7 @@ export class Stage {
     this.changed = changed;
     this.rects = {};
     this.view = "all";
-    this.waiting = false;
+    this.waiting = this.stale = false;
   }
 
   async open(info, bytes) {
@@ -65,11 +65,13 @@ export class Stage {
       backColor: [0, 0, 0, 1],
       // Ours is drawn over the tiles, a pixel wide.
       crosshairWidth: 0,
+      smoothDrawing: 1,
       loadingText: "",
       logLevel: "error",
     });
     await this.nv.attachToCanvas(this.canvas);
-    const image = await NVImage.loadFromUrl({ url: bytes, name: "volume.nii" });
+    const { low, high } = info.windows[0];
+    const image = await NVImage.loadFromUrl({ url: bytes, name: "volume.nii", cal_min: low, cal_max: high });
     if (image.permRAS.join() !== "1,2,3") throw new Error("the volume came in another order of axes");
     this.image = image;
     this.nv.addVolume(image);
@@ -78,7 +80,7 @@ export class Stage {
     this.nv.scene.renderAzimuth = 160;
     this.nv.scene.renderElevation = 12;
     this.cursor = info.shape.map((length) => Math.floor(length / 2));
-    this.setWindow(info.windows[0].low, info.windows[0].high);
+    [this.low, this.high] = [low, high];
     new ResizeObserver(() => this.layout(this.view)).observe(this.canvas.parentElement);
     this.layout("all");
   }
@@ -111,12 +113,21 @@ export class Stage {
 
   /** Draws soon, once for all that is asked for until then. */
   draw() {
+    this.stale = true;
+    this.mark();
+  }
+
+  /** Has only what lies over the images drawn again. */
+  mark() {
     if (this.waiting) return;
     this.waiting = true;
     requestAnimationFrame(() => {
       this.waiting = false;
-      this.nv.scene.crosshairPos = this.cursor.map((at, axis) => (at + 0.5) / this.info.shape[axis]);
-      this.nv.drawScene();
+      if (this.stale) {
+        this.stale = false;
+        this.nv.scene.crosshairPos = this.cursor.map((at, axis) => (at + 0.5) / this.info.shape[axis]);
+        this.nv.drawScene();
+      }
       this.changed();
     });
   }
@@ -224,6 +235,7 @@ export class Stage {
   }
 
   setWindow(low, high) {
+    if (low === this.low && high === this.high) return;
     this.low = low;
     this.high = Math.max(high, low + 1e-6);
     this.image.cal_min = this.low;
@@ -266,6 +278,7 @@ export class Stage {
     gl.bindTexture(gl.TEXTURE_3D, this.nv.drawTexture);
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
     gl.texSubImage3D(gl.TEXTURE_3D, 0, ...first, ...shape, gl.RED, gl.UNSIGNED_BYTE, labels);
+    if (this.nv.opts.smoothDrawing) this.nv.blurDrawingGL([3, ...this.info.shape]);
     this.draw();
   }
 
@@ -285,8 +298,7 @@ export class Stage {
   setOpacity(opacity) {
     this.nv.drawOpacity = opacity;
     // The outline stays to be seen when what it encloses hardly is.
-    this.nv.drawRimOpacity = opacity === 0 ? 0 : Math.min(1, 0.35 + opacity);
-    this.nv.updateGLVolume();
+    this.nv.drawRimOpacity = opacity === 0 ? 0 : 1;
     this.draw();
   }
 
