@@ -12,11 +12,10 @@ from __future__ import annotations
 import io
 import math
 import os
-import secrets
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +26,7 @@ from numpy.lib import format as npy
 
 from lexor.errors import CaseError, shown
 from lexor.io.pickles import decode
+from lexor.io.whole import whole
 
 MAX_ARRAY_BYTES: Final = 4 << 30
 MAX_VALUES_BYTES: Final = 4 << 20  # about 10,000 classes with their boxes
@@ -208,34 +208,15 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray | Pi
     arrays: by key; object arrays are pickled. The same arrays give the same bytes.
     Raises OSError where the directory cannot be written.
     """
-    path = Path(path)
-    # Neither a reader nor the challenge's evaluator, which look for .npz, may take this for a result.
-    temporary = path.with_name(f".lexor-{secrets.token_hex(8)}.partial")
-    file = temporary.open("xb")  # like any new file, unlike tempfile's, readable as the umask says
-    try:
-        with file:
-            # Level 1: labels shrink a hundredfold at any level, and time is what a case is short of.
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-                for key, array in arrays.items():
-                    with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
-                        if isinstance(array, Pieces):
-                            array.write(member)
-                        else:
-                            npy.write_array(member, array)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    # The file is in place already; some file systems cannot sync a directory, or let us open it.
-    with suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    # Like any new file, and unlike tempfile's, it is readable as the umask says.
+    # Level 1: labels shrink a hundredfold at any level, and time is what a case is short of.
+    with (
+        whole(Path(path)) as temporary,
+        zipfile.ZipFile(temporary, "x", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+    ):
+        for key, array in arrays.items():
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                if isinstance(array, Pieces):
+                    array.write(member)
+                else:
+                    npy.write_array(member, array)

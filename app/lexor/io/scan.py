@@ -17,12 +17,27 @@ from lexor.io.case import Case, read_case
 from lexor.io.intensity import to_uint8
 from lexor.io.scans.dicom import read_dicom
 from lexor.io.scans.dicom_files import holds_dicom, is_dicom
+from lexor.io.scans.dicom_seg import read_dicom_seg
+from lexor.io.scans.itk import read_itk
+from lexor.io.scans.label_maps import checked_labels, is_dicom_seg, npz_labels, onto, write_labels
 from lexor.io.scans.model import MODALITIES, Scan, scaled
 from lexor.io.scans.names import format_of, name_of
 from lexor.io.scans.nifti import read_nifti
+from lexor.io.scans.tiff import read_tiff
 from lexor.io.scans.windows import Window, window_of, windowed
 
-__all__ = ["Scan", "case_of", "find_scans", "is_scan", "name_of", "read_scan", "scan_of", "window_of"]
+__all__ = [
+    "Scan",
+    "case_of",
+    "find_scans",
+    "is_scan",
+    "name_of",
+    "read_mask",
+    "read_scan",
+    "scan_of",
+    "window_of",
+    "write_labels",
+]
 
 _MAX_FOLDERS: Final = 20_000
 
@@ -93,6 +108,35 @@ def case_of(
     )
 
 
+def read_mask(
+    path: str | os.PathLike[str], scan: Scan
+) -> tuple[Integer[np.ndarray, "D H W"], dict[int, str]]:
+    """Labels of any format on a scan's grid, and the names of those that have one.
+
+    path: NIfTI, NRRD, MHA, TIFF, a DICOM segmentation, or .npz with segs or gts. Axes may be swapped, turned
+    or cut, but every voxel must lie on one of the scan. Where the file or the scan does not say where it lies,
+    as .npz and TIFF, both must have one shape.
+    Raises CaseError where they do not, or the file is no label volume.
+    """
+    path = Path(path)
+    if is_dicom_seg(path):
+        labels, affine, names = read_dicom_seg(path, scan)
+        return onto(path.name, checked_labels(path.name, labels), affine, scan), names
+    names = {}
+    if format_of(path) == "npz":
+        mask = replace(scan, voxels=npz_labels(path), format="npz", name=name_of(path))
+    else:
+        mask = read_scan(path)
+    labels = checked_labels(path.name, mask.voxels)
+    if {mask.format, scan.format} & {"npz", "tiff"}:
+        if labels.shape != scan.voxels.shape:
+            raise CaseError(
+                f"{path.name}: has shape {labels.shape}, {scan.name} {scan.voxels.shape}; give one shape"
+            )
+        return labels, names
+    return onto(path.name, labels, mask.affine, scan), names
+
+
 def is_scan(path: Path) -> bool:
     """Whether something is one source: a file of a known format, or a folder with DICOM files; hidden ones not."""
     if path.name.startswith("."):
@@ -129,6 +173,9 @@ def _read(path: Path, series: str | None, frame: int | None) -> Scan:
     kind = format_of(path)
     readers: dict[str, Callable[[], Scan]] = {
         "nifti": lambda: read_nifti(path, frame),
+        "nrrd": lambda: read_itk(path, "nrrd", frame),
+        "mha": lambda: read_itk(path, "mha", frame),
+        "tiff": lambda: read_tiff(path, frame),
         "npz": lambda: scan_of(read_case(path), path),
         "dicom": lambda: read_dicom(path, series, frame),
     }

@@ -68,7 +68,8 @@ def read_header(path: Path, tags: Sequence[str] | None = None) -> Dataset:
 
     try:
         with quiet():
-            return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=tags)  # type: ignore[arg-type]
+            wanted = None if tags is None else list(tags)
+            return pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=wanted)
     except Exception as error:  # pydicom and struct raise a dozen unrelated types on damaged input
         raise unreadable(path, error) from error
 

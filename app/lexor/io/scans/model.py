@@ -20,7 +20,7 @@ from lexor.errors import CaseError, shown
 from lexor.io.case import MAX_VOXELS, spacing_of
 from lexor.io.npz import MAX_ARRAY_BYTES
 
-Format = Literal["nifti", "nrrd", "mha", "npz", "dicom-seg", "rtstruct"]
+Format = Literal["nifti", "nrrd", "mha", "tiff", "npz", "dicom-seg", "rtstruct"]
 SourceFormat = Literal["nifti", "nrrd", "mha", "tiff", "npz", "dicom"]
 MODALITIES: Final = ("CT", "MR", "PET", "US", "Microscopy")
 # Beyond this the axes of a volume are no longer those of a grid of boxes.
