@@ -23,6 +23,7 @@ from lexor.cli.retrain import retrain
 from lexor.cli.serve import serve
 from lexor.cli.synth import synth
 from lexor.cli.train import train
+from lexor.cli.view import view
 
 # What these commands are asked for is what they print; the others leave files.
 _PRINTING = ("prompt", "models", "evaluate", "weights", "bench")
@@ -41,6 +42,7 @@ for command in (
     models,
     evaluate,
     serve,
+    view,
     demo,
     train,
     retrain,

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Integer, Shaped, UInt8
@@ -21,10 +21,9 @@ from lexor.serving.keeping import MOST_OBJECTS, Keeper, Look, Work
 from lexor.serving.orientation import Orientation, ViewVoxel
 
 if TYPE_CHECKING:
-    from lexor.io.scans.model import Scan
+    from lexor.io.scan import Scan
 
-Saver = Callable[[Path, np.ndarray], Any]
-T = TypeVar("T")
+Saver = Callable[[Path, np.ndarray, dict[int, str]], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +51,7 @@ class Annotation:
         scan: what is shown.
         session: which has opened its case.
         output: the file that the labels are saved in.
-        save: writes labels (D, H, W) to a file.
+        save: writes labels (D, H, W) to a file, with the names of those that it has.
         looks: how the objects are called and coloured; others have the usual look.
     """
 
@@ -69,9 +68,9 @@ class Annotation:
         self._revision = self._edits = self._saved = 0
         self._counts = np.bincount(session.labels().ravel(), minlength=MOST_OBJECTS + 1)
 
-    def keep(self, path: Path, key: str) -> None:
-        """From now on, keeps unfinished work in a file."""
-        self.keeper = Keeper(path, lambda: self._work(key))
+    def keep(self, path: Path, key: str, began: str = "") -> None:
+        """From now on, keeps unfinished work in a file; see `Work`."""
+        self.keeper = Keeper(path, lambda: self._work(key, began))
 
     def close(self) -> None:
         """Writes what is not kept yet."""
@@ -141,7 +140,9 @@ class Annotation:
 
         def step(session: Session) -> None:
             if session.objects >= MOST_OBJECTS:
-                raise CaseError(f"there are {session.objects} objects already; at most {MOST_OBJECTS} can be shown")
+                raise CaseError(
+                    f"there are {session.objects} objects already; at most {MOST_OBJECTS} can be shown"
+                )
             session.new_object()
 
         return self._step(step)
@@ -181,7 +182,11 @@ class Annotation:
             CaseError, OSError: it cannot be written; what is there stays.
         """
         with self._lock:
-            self._save(self.output, self._labels())
+            looks = self._all_looks()
+            names = {
+                number: looks[number - 1].name for number in range(1, len(looks) + 1) if self._counts[number]
+            }
+            self._save(self.output, self._labels(), names)
             self._saved = self._edits
             return Update(self._revision, self._revision, (0, 0, 0), None, self._state())
 
@@ -212,7 +217,9 @@ class Annotation:
         return self._session.labels().astype(np.uint8, copy=False)
 
     def _inside_view(self, at: ViewVoxel) -> ViewVoxel:
-        if not all(0 <= position < length for position, length in zip(at, self.orientation.view_shape, strict=True)):
+        if not all(
+            0 <= position < length for position, length in zip(at, self.orientation.view_shape, strict=True)
+        ):
             raise CaseError(f"{at} is outside of the volume, which has {self.orientation.view_shape} voxels")
         return at
 
@@ -223,10 +230,12 @@ class Annotation:
         missing = range(len(self._looks) + 1, self._session.objects + 1)
         return self._looks + [Look.usual(number) for number in missing]
 
-    def _work(self, key: str) -> Work:
+    def _work(self, key: str, began: str) -> Work:
         with self._lock:
             session = self._session
-            return Work(key, session.prompts, tuple(self._all_looks()), session.current, self._labels())
+            return Work(
+                key, began, session.prompts, tuple(self._all_looks()), session.current, self._labels()
+            )
 
     def _state(self) -> dict[str, Any]:
         looks, seen = self._all_looks(), self.orientation

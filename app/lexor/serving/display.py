@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 if TYPE_CHECKING:
-    from lexor.io.scans.model import Scan
+    from lexor.io.scan import Scan
 
 # Usual windows of CT: level and width in HU.
 _CT: Final = (
@@ -43,16 +43,17 @@ def intensities(voxels: Shaped[np.ndarray, "D H W"]) -> Shaped[np.ndarray, "D H 
 def nifti(volume: Shaped[np.ndarray, "Z Y X"], spacing: tuple[float, float, float]) -> bytes:
     """A volume in view order as a NIfTI file whose axes are the patient's.
 
-    Of oblique axes the browser is told the nearest; where a voxel truly lies, it works out by the scan's affine. So what
-    it draws are the scan's own slices, none of which is resampled.
+    Of oblique axes the browser is told the nearest; where a voxel truly lies, it works out by the scan's affine. So
+    it draws the scan's own slices, none of which is resampled.
 
     Args:
         volume: (Z, Y, X).
         spacing: millimetres along x, y, z.
     """
-    import nibabel as nib
+    from nibabel.nifti1 import Nifti1Image
 
-    image: Any = nib.nifti1.Nifti1Image(volume.transpose(2, 1, 0), np.diag([*spacing, 1.0]), dtype=volume.dtype)
+    make: Any = Nifti1Image
+    image = make(volume.transpose(2, 1, 0), np.diag([*spacing, 1.0]), dtype=volume.dtype)
     image.header.set_xyzt_units("mm")
     return bytes(image.to_bytes())
 

@@ -31,10 +31,12 @@ class Entry:
         app: what they use.
         token: letters and digits.
         port: of the server; a cookie is sent to all ports of a machine, so its name tells them apart.
+        once: another token that is good for one entry: what a browser is started with, other users of the machine can
+            see.
     """
 
-    def __init__(self, app: ASGIApp, token: str, port: int) -> None:
-        self.app, self._token, self._cookie = app, token, f"lexor-{port}"
+    def __init__(self, app: ASGIApp, token: str, port: int, once: str | None = None) -> None:
+        self.app, self._token, self._once, self._cookie = app, token, once, f"lexor-{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or refuses it; all replies get the headers that keep a page to itself."""
@@ -54,7 +56,7 @@ class Entry:
         from starlette.responses import RedirectResponse
 
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["path"] == "/" and self._is_token(given):
+        if scope["path"] == "/" and (self._is_token(given) or self._is_once(given)):
             found = RedirectResponse("/", 303)
             found.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
             return found
@@ -64,6 +66,12 @@ class Entry:
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self._token.encode())
+
+    def _is_once(self, given: str) -> bool:
+        if self._once is None or not hmac.compare_digest(given.encode(), self._once.encode()):
+            return False
+        self._once = None
+        return True
 
     def _sent(self, scope: Scope) -> str:
         headers = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]

@@ -41,7 +41,9 @@ class Look:
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > LONGEST_NAME or not self.name.isprintable():
-            raise CaseError(f"the name {printable(self.name[:80])!r} is none; give 1 to {LONGEST_NAME} characters")
+            raise CaseError(
+                f"the name {printable(self.name[:80])!r} is none; give 1 to {LONGEST_NAME} characters"
+            )
         if not _COLOUR.fullmatch(self.colour):
             raise CaseError(f"the colour {printable(self.colour[:80])!r} is none; give one like #f2a541")
 
@@ -50,6 +52,11 @@ class Look:
         """That of an object about which nobody has said anything else."""
         return cls(f"Object {number}", _PALETTE[(number - 1) % len(_PALETTE)])
 
+    @classmethod
+    def named(cls, name: str, colour: str) -> Look:
+        """With a name out of a file, whatever that is."""
+        return cls(printable(name).strip()[:LONGEST_NAME] or "unnamed", colour)
+
 
 @dataclass(frozen=True, eq=False)
 class Work:
@@ -57,6 +64,7 @@ class Work:
 
     Attributes:
         key: of the scan, see `key_of`.
+        began: key of the mask that it began with; "" for none.
         prompts: of objects 1, 2, ...
         looks: of the same.
         current: the object that the next prompt is about.
@@ -64,6 +72,7 @@ class Work:
     """
 
     key: str
+    began: str
     prompts: tuple[Prompts, ...]
     looks: tuple[Look, ...]
     current: int
@@ -85,12 +94,11 @@ def write_work(path: Path, work: Work) -> None:
     voxels = [mark.voxels for said in work.prompts for mark in said.marks]
     said = {
         "key": work.key,
+        "began": work.began,
         "current": work.current,
-        "objects": [
-            _as_json(prompts, look) for prompts, look in zip(work.prompts, work.looks, strict=True)
-        ],
+        "objects": [_as_json(prompts, look) for prompts, look in zip(work.prompts, work.looks, strict=True)],
     }
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "said": np.frombuffer(json.dumps(said).encode(), np.uint8),
         "marked": np.concatenate(voxels).astype(np.int32) if voxels else np.zeros((0, 3), np.int32),
         "labels": work.labels,
@@ -120,9 +128,12 @@ def read_work(path: Path, shape: tuple[int, ...]) -> Work:
         objects = values["objects"]
         if not 1 <= len(objects) <= MOST_OBJECTS:
             raise ValueError(f"it has {len(objects)} objects")
-        pieces = iter(np.split(marked.astype(np.int64), np.cumsum([n for o in objects for n, _ in o["marks"]])))
+        pieces = iter(
+            np.split(marked.astype(np.int64), np.cumsum([n for o in objects for n, _ in o["marks"]]))
+        )
         return Work(
             key=str(values["key"]),
+            began=str(values["began"]),
             prompts=tuple(_prompts(each, pieces) for each in objects),
             looks=tuple(Look(str(each["name"]), str(each["colour"])) for each in objects),
             current=min(max(int(values["current"]), 1), len(objects)),

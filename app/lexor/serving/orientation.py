@@ -7,6 +7,7 @@ right... to the left on the screen, y forward, z up), so that all turning happen
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -44,15 +45,16 @@ class Orientation:
             affine: from voxel indices (x, y, z), the volume's axes backwards, to millimetres right, anterior,
                 superior, as in NIfTI. Oblique axes go to the nearest of x, y, z.
         """
-        from nibabel.orientations import inv_ornt_aff, io_orientation
+        from nibabel import orientations
 
-        directions = io_orientation(affine)
+        typed: Any = orientations
+        directions = typed.io_orientation(affine)
         axes, flipped = [0, 0, 0], [False, False, False]
         for axis, (goes_to, sign) in enumerate(directions):
             axes[int(goes_to)] = 2 - axis
             flipped[int(goes_to)] = bool(sign < 0)
         depth, height, width = shape
-        turned = affine @ inv_ornt_aff(directions, (width, height, depth))
+        turned = affine @ typed.inv_ornt_aff(directions, (width, height, depth))
         steps = np.linalg.norm(turned[:3, :3], axis=0)
         return cls(
             (depth, height, width),

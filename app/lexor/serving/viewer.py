@@ -19,14 +19,14 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from lexor.errors import CaseError, printable
-from lexor.serving.annotation import Annotation, Update
+from lexor.errors import CaseError
+from lexor.serving.annotation import Update
 from lexor.serving.bodies import read_body
 from lexor.serving.display import intensities, nifti, unit_of, windows
 from lexor.serving.entry import Entry
 from lexor.serving.guard import Guard
 from lexor.serving.keeping import LONGEST_NAME, MOST_OBJECTS
-from lexor.serving.orientation import ViewVoxel
+from lexor.serving.opening import Opened
 from lexor.serving.refusal import Refusal, refused
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def packed(update: Update) -> bytes:
     return struct.pack("<I", len(text)) + text + (b"" if labels is None else labels.tobytes())
 
 
-def about(annotation: Annotation, notes: tuple[str, ...]) -> dict[str, Any]:
+def about(opened: Opened) -> dict[str, Any]:
     """What the browser needs to know of the scan before it shows it."""
-    scan, seen = annotation.scan, annotation.orientation
+    scan, seen = opened.annotation.scan, opened.annotation.orientation
     return {
         "name": scan.name,
         "modality": scan.modality,
@@ -108,23 +108,23 @@ def about(annotation: Annotation, notes: tuple[str, ...]) -> dict[str, Any]:
         "windows": windows(scan),
         "mostScribbled": MOST_SCRIBBLED,
         "mostObjects": MOST_OBJECTS,
-        "notes": [printable(note) for note in notes],
+        "notes": opened.notes,
+        "restored": opened.restored,
     }
 
 
-def make_app(annotation: Annotation, token: str, port: int, notes: tuple[str, ...] = ()) -> ASGIApp:
+def make_app(opened: Opened, token: str, port: int, once: str | None = None) -> ASGIApp:
     """The application.
 
     Args:
-        annotation: what is shown and changed.
-        token: lets in who has it, see `Entry`.
-        port: of the server.
-        notes: lines that the user is told at the start.
+        opened: what is shown and changed.
+        token, port, once: see `Entry`.
     """
+    annotation = opened.annotation
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(Exception, _failed)
-    told = about(annotation, notes)
+    told = about(opened)
 
     @app.get("/")
     def page() -> Response:
@@ -178,7 +178,7 @@ def make_app(annotation: Annotation, token: str, port: int, notes: tuple[str, ..
         return await _answer(lambda: annotation.change(number, asked.name, asked.colour, asked.locked))
 
     app.mount("/static", StaticFiles(directory=STATIC))
-    return Guard(Entry(app, token, port))
+    return Guard(Entry(app, token, port, once))
 
 
 def _route(app: FastAPI, name: str, act: Callable[[], Update]) -> None:
@@ -210,7 +210,9 @@ async def _answer(act: Callable[[], Update]) -> Response:
     except (CaseError, ValueError) as problem:
         raise Refusal(422, str(problem)) from None
     except OSError as problem:
-        raise Refusal(507, f"not written: {problem}; free the place, or start with another --output") from None
+        raise Refusal(
+            507, f"not written: {problem}; free the place, or start with another --output"
+        ) from None
     except MemoryError:
         raise Refusal(507, "out of memory; close other programs, or crop the scan") from None
     return Response(packed(update), media_type="application/octet-stream")
