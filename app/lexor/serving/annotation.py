@@ -53,10 +53,17 @@ class Annotation:
         output: the file that the labels are saved in.
         save: writes labels (D, H, W) to a file, with the names of those that it has.
         looks: how the objects are called and coloured; others have the usual look.
+        saved: whether the output holds the labels, or there are none.
     """
 
     def __init__(
-        self, scan: Scan, session: Session, output: Path, save: Saver, looks: tuple[Look, ...] = ()
+        self,
+        scan: Scan,
+        session: Session,
+        output: Path,
+        save: Saver,
+        looks: tuple[Look, ...] = (),
+        saved: bool = True,
     ) -> None:
         from lexor.io.scans.model import flipped, reversed_axes
 
@@ -65,7 +72,7 @@ class Annotation:
         self.keeper: Keeper | None = None
         self._session, self._save, self._looks = session, save, list(looks)
         self._lock = threading.Lock()
-        self._revision = self._edits = self._saved = 0
+        self._revision, self._edits, self._saved = 0, 0, 0 if saved else -1
         self._counts = np.bincount(session.labels().ravel(), minlength=MOST_OBJECTS + 1)
 
     def keep(self, path: Path, key: str, began: str = "") -> None:
@@ -188,6 +195,8 @@ class Annotation:
             }
             self._save(self.output, self._labels(), names)
             self._saved = self._edits
+            if self.keeper is not None:
+                self.keeper.touch()
             return Update(self._revision, self._revision, (0, 0, 0), None, self._state())
 
     def state(self) -> dict[str, Any]:
@@ -234,7 +243,13 @@ class Annotation:
         with self._lock:
             session = self._session
             return Work(
-                key, began, session.prompts, tuple(self._all_looks()), session.current, self._labels()
+                key,
+                began,
+                session.prompts,
+                tuple(self._all_looks()),
+                session.current,
+                self._labels(),
+                self._saved == self._edits,
             )
 
     def _state(self) -> dict[str, Any]:

@@ -69,6 +69,7 @@ class Work:
         looks: of the same.
         current: the object that the next prompt is about.
         labels: (D, H, W).
+        saved: whether they are in the output as well.
     """
 
     key: str
@@ -77,6 +78,7 @@ class Work:
     looks: tuple[Look, ...]
     current: int
     labels: UInt8[np.ndarray, "D H W"]
+    saved: bool = False
 
 
 def key_of(*arrays: Shaped[np.ndarray, ...]) -> str:
@@ -96,6 +98,7 @@ def write_work(path: Path, work: Work) -> None:
         "key": work.key,
         "began": work.began,
         "current": work.current,
+        "saved": work.saved,
         "objects": [_as_json(prompts, look) for prompts, look in zip(work.prompts, work.looks, strict=True)],
     }
     arrays: dict[str, np.ndarray] = {
@@ -138,6 +141,7 @@ def read_work(path: Path, shape: tuple[int, ...]) -> Work:
             looks=tuple(Look(str(each["name"]), str(each["colour"])) for each in objects),
             current=min(max(int(values["current"]), 1), len(objects)),
             labels=labels,
+            saved=values["saved"] is True,
         )
     except Exception as problem:  # JSON that is not ours raises a dozen unrelated types
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__

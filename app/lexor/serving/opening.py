@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -86,7 +85,8 @@ def open_scan(
     def save(path: Path, labels: np.ndarray, names: dict[int, str]) -> None:
         write_labels(path, labels, scan, form, names)
 
-    annotation = Annotation(scan, session, output, save, looks)
+    saved = begin is None if work is None else work.saved
+    annotation = Annotation(scan, session, output, save, looks, saved)
     began = work.began if work is not None else begin.key if begin is not None else ""
     annotation.keep(work_file(output), key, began)
     return Opened(annotation, case.warnings, "" if work is None else _told(work))
@@ -163,5 +163,5 @@ def _format(output: Path) -> Format:
 
 
 def _told(work: Work) -> str:
-    objects: Any = np.count_nonzero(np.bincount(work.labels.ravel(), minlength=2)[1:])
+    objects = int(np.count_nonzero(np.bincount(work.labels.ravel(), minlength=2)[1:]))
     return f"Your unfinished work was restored: {objects} object{'s' * (objects != 1)}. Undo begins anew."

@@ -28,11 +28,12 @@ function say(text, kind = "error") {
   if (kind !== "lost") say.timer = setTimeout(() => (toast.hidden = true), kind === "error" ? 9000 : 4000);
 }
 
-function busy(text) {
+function busy(text, longer = "") {
   const began = performance.now();
   const show = () => {
+    const seconds = (performance.now() - began) / 1000;
     at("busy").hidden = false;
-    at("busy-text").textContent = `${text} · ${((performance.now() - began) / 1000).toFixed(1)} s`;
+    at("busy-text").textContent = [text, `${seconds.toFixed(1)} s`, seconds > 2 && longer].filter(Boolean).join(" · ");
   };
   const timer = setTimeout(show, SLOW);
   const more = setInterval(() => performance.now() - began > SLOW && show(), 100);
@@ -45,9 +46,9 @@ function busy(text) {
 
 // --- steps: one after the other, in the order in which they were asked for
 
-function step(act, text, after = () => {}) {
+function step(act, text, after = () => {}, longer = "") {
   queue = queue.then(async () => {
-    const done = busy(text);
+    const done = busy(text, longer);
     try {
       const update = await act();
       if (update.before !== state.revision && update.after !== state.revision) take(await api.labels());
@@ -79,10 +80,11 @@ function take(update) {
 function ask(kind, value) {
   const current = state.objects.find((each) => each.number === state.current);
   const text = `Segmenting ${current?.name ?? ""}`;
+  const longer = current?.box ? "" : "Lexor looks for its size: a box is faster";
   if (kind === "click") {
     const click = { ...value, waiting: true };
     waiting.push(click);
-    step(() => api.click(value.at, value.positive), text).then(() => {
+    step(() => api.click(value.at, value.positive), text, undefined, longer).then(() => {
       waiting = waiting.filter((each) => each !== click);
       stage.mark();
     });
@@ -91,7 +93,7 @@ function ask(kind, value) {
   } else if (value.points.length > info.mostScribbled) {
     say(`This scribble has ${value.points.length} voxels; paint less than ${info.mostScribbled}, or a smaller brush`);
   } else {
-    step(() => api.scribble(value), text);
+    step(() => api.scribble(value), text, undefined, longer);
   }
 }
 
@@ -141,7 +143,7 @@ function show() {
   at("pending-text").textContent = "Now drag on another plane to give its depth.";
   const kept = at("kept");
   kept.className = state.problem ? "problem" : "";
-  kept.textContent = state.problem || (state.saved ? "saved" : "not saved; kept for next time");
+  kept.textContent = state.problem || (!state.saved ? "not saved; kept for next time" : state.objects.some((each) => each.voxels) ? "saved" : "");
   kept.title = `Output: ${state.output}${state.kept ? `\nKept in: ${state.kept}` : ""}`;
   stage.mark();
 }

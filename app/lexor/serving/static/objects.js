@@ -81,9 +81,12 @@ export class Objects {
     const size = document.createElement("span");
     size.className = "numbers dim";
     size.textContent = voxels ? millilitres(voxels, spacing) : "empty";
+    const named = document.createElement("div");
+    named.className = "named";
+    named.append(text, size);
     const shown = !this.hidden.has(number);
     item.append(
-      swatch, text, size,
+      swatch, named,
       toggle(shown ? "Hide" : "Show", EYE, shown, () => this.does.hide(number)),
       toggle(locked ? "Unlock" : "Lock: others cannot take its voxels", locked ? LOCK : OPEN, locked, () => this.does.change(number, { locked: !locked })),
     );

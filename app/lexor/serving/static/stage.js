@@ -229,6 +229,18 @@ export class Stage {
     this.draw();
   }
 
+  /** Where the patient's sides point in 3D: for each that faces us, its letter and a direction on the screen. */
+  sides() {
+    const { renderAzimuth, renderElevation } = this.nv.scene;
+    const model = this.nv.calculateModelMatrix(renderAzimuth, renderElevation);
+    return ["RL", "AP", "SI"].map((letters, axis) => {
+      const [x, y, depth] = model.slice(4 * axis, 4 * axis + 3);
+      const length = Math.hypot(x, y, depth);
+      const sign = depth < 0 ? 1 : -1;
+      return { letter: letters[depth < 0 ? 0 : 1], x: (sign * x) / length, y: (sign * y) / length };
+    });
+  }
+
   zoom3D(factor) {
     this.nv.scene.volScaleMultiplier = Math.min(Math.max(this.nv.scene.volScaleMultiplier * factor, 0.5), 4);
     this.draw();

@@ -42,6 +42,7 @@ export class Tiles {
         parts.slider.setAttribute("aria-label", `${plane.title} slice`);
         parts.slider.addEventListener("input", () => stage.step(name, parts.slider.value - stage.cursor[plane.normal]));
       }
+      if (!plane) parts.sides = drawn(tile, "svg", { class: "sides", viewBox: "-32 -32 64 64" });
       const title = element(tile, "div", "title");
       element(title, "b", "", plane?.title ?? "3D");
       parts.slice = element(title, "span", "numbers");
@@ -67,7 +68,10 @@ export class Tiles {
       const style = parts.tile.style;
       [style.left, style.top, style.width, style.height] = rect.map((part) => `${100 * part}%`);
       const plane = PLANES[name];
-      if (!plane) continue;
+      if (!plane) {
+        this.#sides(parts.sides);
+        continue;
+      }
       const depth = stage.info.shape[plane.normal];
       const at = stage.cursor[plane.normal];
       parts.slice.textContent = `${at + 1} / ${depth}`;
@@ -78,6 +82,15 @@ export class Tiles {
       this.#scale(name, parts);
       parts.svg.replaceChildren();
       this.#marks(name, plane, parts.svg, marks);
+    }
+  }
+
+  #sides(svg) {
+    svg.replaceChildren();
+    if (!this.stage.info.placed) return;
+    for (const { letter, x, y } of this.stage.sides()) {
+      drawn(svg, "path", { d: `M0 0L${18 * x} ${-18 * y}` });
+      drawn(svg, "text", { x: 26 * x, y: -26 * y }).textContent = letter;
     }
   }
 
