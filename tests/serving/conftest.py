@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from running import Bright, Running, served
 
 from lexor.inference.engine import Engine
-from running import Bright, Running, served
 
 
 @pytest.fixture(scope="session")

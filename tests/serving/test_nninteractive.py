@@ -11,11 +11,11 @@ from contextlib import closing
 import httpx
 import numpy as np
 import pytest
+from running import SHAPE, Running, scene, served, start, until
 
 from lexor import Session
 from lexor.inference.engine import Engine
 from lexor.serving.limits import Limits
-from running import SHAPE, Running, scene, served, start, until
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -192,7 +192,9 @@ def test_undo_takes_back_prompt_by_prompt(client: Client) -> None:
     states.append(buffer.copy())
     client.add_point_interaction([12, 14, 14], False)
     states.append(buffer.copy())
-    client.add_scribble_interaction(np.ones((1, 1, 4), np.uint8), True, interaction_bbox=[[3, 4], [3, 4], [3, 7]])
+    client.add_scribble_interaction(
+        np.ones((1, 1, 4), np.uint8), True, interaction_bbox=[[3, 4], [3, 4], [3, 7]]
+    )
     assert len({state.tobytes() for state in [*states, buffer]}) == 4
     while states:
         assert client.undo()

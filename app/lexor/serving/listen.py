@@ -34,7 +34,9 @@ def bind(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
     except socket.gaierror:
         raise OSError(f"{host} is no address of this machine; give for example 127.0.0.1") from None
-    found = socket.socket(family, socket.SOCK_STREAM)
+    # Named TCP, asyncio sends what is written at once; else each answer would wait 40 ms for the client's
+    # acknowledgement of its headers.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from lexor.errors import CaseError, shown
+from lexor.errors import CaseError, printable, shown
 from lexor.inference.engine import Engine
 from lexor.inference.session import Session
 from lexor.serving.guard import Guard
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 log = logging.getLogger("lexor")
 
@@ -99,7 +99,7 @@ class Service:
             },
             lifespan=self._lifespan,
         )
-        return Guard(app, token)
+        return Guard(_Logged(app), token)
 
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
@@ -116,6 +116,25 @@ class Service:
         while True:
             await asyncio.sleep(SWEEP)
             self.leases.sweep()
+
+
+class _Logged:
+    """An ASGI application whose unexpected errors go to the log, once the client has its answer.
+
+    Starlette raises them again after that, and uvicorn would close the connection.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes it on."""
+        try:
+            await self.app(scope, receive, send)
+        except Exception:
+            if scope["type"] != "http":
+                raise
+            log.exception("%s failed", printable(scope["path"]))
 
 
 async def _case_error(_: Request, problem: Exception) -> Response:
