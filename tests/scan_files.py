@@ -38,7 +38,7 @@ def affine(
     signs: tuple[int, int, int] = (1, 1, 1),
     order: tuple[int, int, int] = (2, 1, 0),
 ) -> np.ndarray:
-    """Voxel (z, y, x) to LPS: columns are the patient axes of order, turned by angles and signs, of lengths spacing."""
+    """Voxel (z, y, x) to LPS: the patient axes in this order, turned by angles and signs, of lengths spacing."""
     found = np.eye(4)
     found[:3, :3] = rotation(angles)[:, list(order)] * np.array(signs) * np.array(spacing)
     found[:3, 3] = origin

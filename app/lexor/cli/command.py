@@ -9,6 +9,7 @@ import sys
 import typer
 
 from lexor.cli import bench, weights
+from lexor.cli.convert import convert
 from lexor.cli.demo import demo
 from lexor.cli.evaluate import evaluate
 from lexor.cli.export import export
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 for command in (
     predict,
+    convert,
     prompt,
     models,
     evaluate,

@@ -12,6 +12,8 @@ from lexor.cli.output import say
 
 if TYPE_CHECKING:
     from lexor.inference.predictor import Predictor
+    from lexor.io.given import GivenPrompts
+    from lexor.io.reading import Reading
 
 
 class Device(StrEnum):
@@ -50,6 +52,150 @@ PromptOption = Annotated[
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", help="A .safetensors file instead of the bundled weights.")
 ]
+
+
+class Format(StrEnum):
+    """Of what is written."""
+
+    NIFTI = "nifti"
+    NRRD = "nrrd"
+    MHA = "mha"
+    TIFF = "tiff"
+    NPZ = "npz"
+    DICOM_SEG = "dicom-seg"
+    RTSTRUCT = "rtstruct"
+
+
+class Modality(StrEnum):
+    """Of a scan."""
+
+    CT = "CT"
+    MR = "MR"
+    PET = "PET"
+    US = "US"
+    MICROSCOPY = "Microscopy"
+
+
+class MaskAs(StrEnum):
+    """What a mask stands for."""
+
+    BOX = "box"
+    PREVIOUS = "previous"
+
+
+LabelmapOption = Annotated[
+    bool,
+    typer.Option("--labelmap", help="DICOM-SEG of the newer kind LABELMAP; else BINARY, which all can read."),
+]
+SeriesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--series", help="Of DICOM, if there are several: number, UID, or a word of the description."
+    ),
+]
+FrameOption = Annotated[
+    int | None,
+    typer.Option("--frame", min=0, help="Which volume of several in one file, from 0 (4D, channels)."),
+]
+ModalityOption = Annotated[
+    Modality | None, typer.Option("--modality", help="In place of what the file or its name says.")
+]
+WindowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--window",
+        help="What a CT shows: soft-tissue (400,40: the default), lung (1500,-160), brain (80,40), bone (1800,400), "
+        "or WIDTH,LEVEL in HU. Other scans go by their percentiles.",
+    ),
+]
+BoxOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--box",
+        help="Z0,Y0,X0,Z1,Y1,X1: two corners of an object's box, both inside, as voxels of the array. Repeatable: "
+        "each is one class.",
+    ),
+]
+ClickOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--click", help="Z,Y,X: a voxel of the object; CLASS:Z,Y,X where there are several. Repeatable."
+    ),
+]
+BackgroundOption = Annotated[
+    list[str] | None, typer.Option("--background", help="Z,Y,X: a voxel beside the object; as --click.")
+]
+WorldOption = Annotated[
+    bool,
+    typer.Option(
+        "--world",
+        help="--box, --click and --background are millimetres in the order X,Y,Z: RAS for NIfTI, LPS for DICOM and "
+        "all others, as their viewers show them.",
+    ),
+]
+PromptsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--prompts",
+        help="Prompts from a file: our JSON (docs/scans.md), or 3D Slicer's .mrk.json of points and ROIs. "
+        "Repeatable. Or a folder with NAME.json for each scan.",
+    ),
+]
+FromMaskOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from-mask",
+        help="Labels on the scan's grid, in any format: each becomes a box. Or a folder with one for each scan.",
+    ),
+]
+MaskAsOption = Annotated[
+    MaskAs,
+    typer.Option("--mask-as", help="box: see --from-mask. previous: an answer to be improved by clicks."),
+]
+NameOption = Annotated[
+    list[str] | None, typer.Option("--name", help="What the next class is called, in DICOM. Repeatable.")
+]
+
+
+def reading_of(
+    series: str | None,
+    frame: int | None,
+    modality: Modality | None,
+    window: str | None,
+    names: list[str] | None,
+    prompts: GivenPrompts | None = None,
+) -> Reading:
+    """How sources are read. Raises CaseError where there is no such window."""
+    from lexor.io.given import GivenPrompts
+    from lexor.io.reading import Reading
+    from lexor.io.scan import window_of
+
+    if window is not None:
+        window_of(window)
+    return Reading(
+        series,
+        frame,
+        None if modality is None else modality.value,
+        window,
+        prompts or GivenPrompts(),
+        tuple(names or ()),
+    )
+
+
+def prompts_of(
+    box: list[str] | None,
+    click: list[str] | None,
+    background: list[str] | None,
+    world: bool,
+    files: list[Path] | None,
+    mask: Path | None,
+    mask_as: MaskAs,
+) -> GivenPrompts:
+    """What the options of prompts ask for."""
+    from lexor.io.given import GivenPrompts
+
+    texts = (tuple(box or ()), tuple(click or ()), tuple(background or ()))
+    return GivenPrompts(*texts, world, tuple(files or ()), mask, mask_as.value)
 
 
 def check_folders(*files: Path | None) -> None:

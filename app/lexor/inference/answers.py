@@ -1,26 +1,70 @@
-"""Where answers go: a file that is not an answer is never replaced or removed."""
+"""Where answers go, and in which format: a file that is not an answer is never replaced or removed."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from lexor.errors import CaseError, shown
+from lexor.io.scan import name_of
+from lexor.io.scans.label_maps import ENDINGS, format_of_answer, is_written_by_us
+from lexor.io.scans.model import Format, SourceFormat
+from lexor.io.scans.names import format_of
 
 # The keys that an answer may have, sorted.
 ANSWERS = (["segs"], ["probabilities", "segs"])
+Defaults = Mapping[SourceFormat, Format]
+AS_THE_INPUT: Final[Defaults] = {
+    **{"nifti": "nifti", "nrrd": "nrrd", "mha": "mha", "tiff": "tiff", "npz": "npz"},
+    "dicom": "dicom-seg",
+}
 
 
-def answer_of(source: Path, outputs: Path) -> Path:
-    """The file that a case is answered in."""
-    return outputs / f"{source.stem}.npz"
+@dataclass(frozen=True)
+class Answer:
+    """The file that a source is answered in, and its format."""
+
+    source: Path
+    path: Path
+    format: Format
 
 
-def check_answers(sources: Sequence[Path], outputs: Path) -> None:
+def answers_of(
+    sources: Sequence[Path], output: Path, format: Format | None = None, defaults: Defaults = AS_THE_INPUT
+) -> list[Answer]:
+    """The files that sources are answered in.
+
+    output: a folder; or for one source a file, if it is named as one and no folder. format: None: as the
+    source, which of DICOM is a segmentation.
+    Raises CaseError where a file's name asks for another format, or cannot hold several answers.
+    """
+    named = None if output.is_dir() else format_of_answer(output)
+    if named is not None:
+        if len(sources) > 1:
+            raise CaseError(f"{output}: one file for {len(sources)} answers; give a folder")
+        both = {named, format} <= {"dicom-seg", "rtstruct"}
+        if format not in (None, named) and not both:
+            raise CaseError(f"{output}: is named as {named}, and --format is {format}; give one of both")
+        return [Answer(source, output, format or named) for source in sources]
+    names = _names(sources)
+    chosen = [format or defaults[_kind(source)] for source in sources]
+    return [
+        Answer(source, output / f"{name}{ENDINGS[kind]}", kind)
+        for source, name, kind in zip(sources, names, chosen, strict=True)
+    ]
+
+
+def check_answers(
+    sources: Sequence[Path], outputs: Path, format: Format | None = None, defaults: Defaults = AS_THE_INPUT
+) -> list[Answer]:
     """Makes the folder for the answers, and sees that they can be written there and destroy nothing.
+
+    Returns them.
 
     Raises:
         CaseError: they cannot; or one would take the place of a case, under whatever name, of another answer, or of a
@@ -28,42 +72,70 @@ def check_answers(sources: Sequence[Path], outputs: Path) -> None:
     """
     cases = {_identity(source) for source in sources} - {None}
     answered: dict[Path, Path] = {}
-    for source in sources:
-        answer = answer_of(source, outputs)
-        if answer in answered:
-            raise CaseError(f"{source}: has the answer of {answered[answer].name}; rename one of them")
-        answered[answer] = source
-        if _identity(answer) in cases:
-            raise CaseError(f"{answer}: the answers would replace the cases; give another folder for them")
-        keys = _keys(answer)
+    answers = answers_of(sources, outputs, format, defaults)
+    for answer in answers:
+        path, source = answer.path, answer.source
+        if path in answered:
+            raise CaseError(f"{source}: has the answer of {answered[path].name}; rename one of them")
+        answered[path] = source
+        if _identity(path) in cases:
+            raise CaseError(f"{path}: the answers would replace the cases; give another folder for them")
+        keys = _keys(path) if answer.format == "npz" else None
         if keys and keys not in ANSWERS:
             raise CaseError(
-                f"{answer}: holds {shown(keys)}, so it is no answer; give another folder for the answers"
+                f"{path}: holds {shown(keys)}, so it is no answer; give another folder for the answers"
             )
+    folder = answers[0].path.parent if answers else outputs
     try:
-        outputs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=outputs, prefix=".lexor-"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, prefix=".lexor-"):
             pass
     except OSError as problem:
         raise CaseError(
-            f"{outputs}: no answer can be written there ({problem.strerror}); give a folder that can be written"
+            f"{folder}: no answer can be written there ({problem.strerror}); give a folder that can be written"
         ) from None
+    return answers
 
 
-def check_place(answer: Path) -> None:
+def check_place(answer: Path, format: Format = "npz") -> None:
     """That nothing is at the place of an answer, or an older answer.
 
     Raises:
         CaseError: something else is, a damaged answer included: it could be anything.
     """
-    if os.path.lexists(answer) and _keys(answer) not in ANSWERS:
-        raise CaseError(f"{answer}: what is there is no answer ('segs' alone), and stays; move it away")
+    if os.path.lexists(answer) and not _is_answer(answer, format):
+        what = "('segs' alone)" if format == "npz" else "of Lexor"
+        raise CaseError(f"{answer}: what is there is no answer {what}, and stays; move it away")
 
 
-def remove_answer(answer: Path) -> None:
+def remove_answer(answer: Path, format: Format = "npz") -> None:
     """Removes an answer, and nothing else that may be at its place."""
-    if _keys(answer) in ANSWERS:
+    if os.path.lexists(answer) and _is_answer(answer, format):
         answer.unlink()
+
+
+def _is_answer(answer: Path, format: Format) -> bool:
+    return _keys(answer) in ANSWERS if format == "npz" else is_written_by_us(answer, format)
+
+
+def _kind(source: Path) -> SourceFormat:
+    return "dicom" if source.is_dir() else format_of(source) or "dicom"
+
+
+def _names(sources: Sequence[Path]) -> list[str]:
+    """What each answer is called: as its source; of folders with one name, the folders that they are in as well."""
+    folders = [source.resolve() for source in sources if source.is_dir()]
+    found = []
+    for source in sources:
+        name = name_of(source)
+        if source.is_dir():
+            parts = source.resolve().parts
+            depth = 1
+            while sum(other.parts[-depth:] == parts[-depth:] for other in folders) > 1 and depth < len(parts):
+                depth += 1
+            name = "_".join(parts[-depth:]) if depth > 1 else name
+        found.append(name)
+    return found
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

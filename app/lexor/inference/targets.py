@@ -275,7 +275,7 @@ def resolve_targets(
         target = _given(case, index, extents[index - 1], claims)
         if target is not None:
             targets.append(target)
-        elif case.boxes or case.clicks:  # else it is a gap in the numbers of the last answer's classes
+        elif (case.boxes or case.clicks) and index not in case.unasked:  # else it is a gap in the numbers
             missing.append(index)
     if not targets and not missing:
         _refuse_stand_ins(case, case.unreadable, strict)

@@ -60,6 +60,7 @@ class Case:
     warnings: what was found wrong and put right or left out: one line each, with file, key, value, remedy.
     unreadable: classes of which the file has a prompt that could not be read, in order; 1 stands for them all
     where there are no others.
+    unasked: classes that nobody wants, of which the prompts have only their place; nothing stands in for them.
     Class i of the labels (1-based) belongs to boxes[i - 1] and clicks[i - 1]. Without either, the labels of
     `previous` are the classes; their numbers may have gaps.
     """
@@ -72,6 +73,7 @@ class Case:
     previous: Integer[np.ndarray, "D H W"] | None = None
     warnings: tuple[str, ...] = ()
     unreadable: tuple[int, ...] = ()
+    unasked: frozenset[int] = frozenset()
 
     @property
     def n_classes(self) -> int:
@@ -186,10 +188,16 @@ def write_segmentation(
     write_npz(path, arrays)
 
 
-def write_case(path: FilePath, case: Case, labels: Integer[np.ndarray, "D H W"] | None = None) -> None:
+def write_case(
+    path: FilePath,
+    case: Case,
+    labels: Integer[np.ndarray, "D H W"] | None = None,
+    affine: Float[np.ndarray, "4 4"] | None = None,
+) -> None:
     """Write a case in the challenge's layout; the file appears complete or not at all.
 
     path: the .npz file; its name becomes the case's name when it is read. labels: the truth, written as gts.
+    affine: where the volume lies, see `Scan`; a key that the challenge does not have.
     Keys without content are left out. Boxes and clicks are object arrays of dicts with numpy integers, as
     the organisers write them, so `numpy.load` needs allow_pickle to read these keys.
     Raises as `write_segmentation` does.
@@ -197,6 +205,8 @@ def write_case(path: FilePath, case: Case, labels: Integer[np.ndarray, "D H W"] 
     arrays: dict[str, np.ndarray] = {"imgs": case.volume}
     if labels is not None:
         arrays["gts"] = _labels_to_write(path, "gts", labels, None)
+    if affine is not None:
+        arrays["affine"] = affine
     if case.spacing is not None:
         arrays["spacing"] = np.array(case.spacing, dtype=np.float64)
     if case.boxes:

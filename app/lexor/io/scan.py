@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Float, Integer
 
 from lexor.errors import CaseError, Notes, printable, shown
 from lexor.geometry import Box, Clicks
 from lexor.io.case import Case, read_case
 from lexor.io.intensity import to_uint8
+from lexor.io.npz import NpzReader
 from lexor.io.scans.dicom import read_dicom
 from lexor.io.scans.dicom_files import holds_dicom, is_dicom
 from lexor.io.scans.dicom_seg import read_dicom_seg
 from lexor.io.scans.itk import read_itk
 from lexor.io.scans.label_maps import checked_labels, is_dicom_seg, npz_labels, onto, write_labels
-from lexor.io.scans.model import MODALITIES, Scan, scaled
+from lexor.io.scans.model import MODALITIES, Scan, check_affine, scaled
 from lexor.io.scans.names import format_of, name_of
 from lexor.io.scans.nifti import read_nifti
 from lexor.io.scans.tiff import read_tiff
@@ -69,9 +70,11 @@ def read_scan(
 
 
 def scan_of(case: Case, source: Path = Path()) -> Scan:
-    """A challenge case as a scan: its spacing is all that is known of its geometry."""
-    notes = () if case.spacing else (printable(f"{case.name}: spacing is not known; 1 mm is taken"),)
-    affine = scaled(case.spacing)
+    """A challenge case as a scan, on the grid that `lexor convert` left in its file; else by its spacing."""
+    affine = _grid_of(source)
+    known = affine is not None or case.spacing is not None
+    notes = () if known else (printable(f"{case.name}: spacing is not known; 1 mm is taken"),)
+    affine = scaled(case.spacing) if affine is None else affine
     return Scan(case.name, case.volume, affine, case.modality, source=source, format="npz", warnings=notes)
 
 
@@ -146,25 +149,45 @@ def is_scan(path: Path) -> bool:
     return format_of(path) is not None or is_dicom(path)
 
 
-def find_scans(folder: Path) -> list[Path]:
+def find_scans(folder: Path, but: Path | None = None) -> list[Path]:
     """The sources in a folder, sorted: its files of known formats and, at any depth, folders with DICOM files.
 
-    A folder that holds DICOM files itself is one source.
+    A folder that holds DICOM files itself is one source, with all of them. but: a folder that is left out.
+    Raises CaseError where there are more folders than a person makes.
     """
-    if holds_dicom(folder):
-        others = [
-            path for path in folder.iterdir() if path.is_file() and format_of(path) not in (None, "dicom")
-        ]
-        if not others:
-            return [folder]
-    found = [path for path in folder.iterdir() if not path.is_dir() and is_scan(path)]
+    found = [
+        path for path in folder.iterdir() if not path.is_dir() and is_scan(path) and not _of_series(path)
+    ]
+    left_out = None if but is None else but.resolve()
     for count, (root, names, _) in enumerate(os.walk(folder)):
-        names[:] = sorted(name for name in names if not name.startswith("."))
+        place = Path(root)
+        links = [place / name for name in names if (place / name).is_symlink()]
         if count > _MAX_FOLDERS:
             raise CaseError(f"{folder}: holds more than {_MAX_FOLDERS:,} folders; give a folder of scans")
-        if Path(root) != folder and holds_dicom(Path(root)):
-            found.append(Path(root))
+        names[:] = [
+            name for name in names if not name.startswith(".") and (place / name).resolve() != left_out
+        ]
+        # What a link leads to is looked at, and no further: links can lead in a circle.
+        found += [one for one in (place, *links) if holds_dicom(one)]
     return sorted(found)
+
+
+def _of_series(path: Path) -> bool:
+    """Whether a file is a part of its folder's DICOM series."""
+    return format_of(path) in (None, "dicom")
+
+
+def _grid_of(source: Path) -> Float[np.ndarray, "4 4"] | None:
+    """The geometry in a case's file; None where there is none, or none that can be used."""
+    try:
+        with NpzReader(source) as file:
+            if "affine" not in file or file.shape("affine") != (4, 4):
+                return None
+            affine = file.array("affine", max_bytes=1024).astype(np.float64)
+        check_affine(source.name, affine)
+    except (CaseError, ValueError):
+        return None
+    return affine
 
 
 def _read(path: Path, series: str | None, frame: int | None) -> Scan:

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lexor.errors import CaseError, Notes, printable, shown
+from lexor.io.scans.names import format_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 MAX_FILES: Final = 20_000  # of a folder
 _SHOWN: Final = 20
+_LOOKED_AT: Final = 200
 _TAGS: Final = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "PatientName"),
     *("Modality", "SeriesNumber", "SeriesDescription", "ImageType", "Rows", "Columns", "NumberOfFrames"),
 )
-_NAMES: Final = (".dcm", ".dicom", ".ima")
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,15 @@ def is_dicom(path: Path) -> bool:
             head = file.read(132)
     except OSError:
         return False
-    return head[128:] == b"DICM" or path.suffix.lower() in _NAMES
+    return head[128:] == b"DICM" or format_of(path) == "dicom"
 
 
 def holds_dicom(folder: Path) -> bool:
-    """Whether a folder itself has a DICOM file; of files named otherwise, only so many are looked at."""
-    return any(is_dicom(path) for path in _files(folder))
+    """Whether a folder itself has a DICOM file; of those that are named as no format, so many are looked at."""
+    names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
+    unnamed = [folder / name for name in names if format_of(Path(name)) is None]
+    named = (folder / name for name in names if format_of(Path(name)) == "dicom" and not name.startswith("."))
+    return any(path.is_file() for path in named) or any(map(is_dicom, unnamed[:_LOOKED_AT]))
 
 
 def read_header(path: Path, tags: Sequence[str] | None = None) -> Dataset:
