@@ -7,6 +7,7 @@ Volumes go to the browser as NIfTI, labels as raw bytes: a step is answered with
 from __future__ import annotations
 
 import json
+import logging
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,7 @@ from lexor.serving.refusal import Refusal, refused
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+_LOG = logging.getLogger(__name__)
 STATIC = Path(__file__).with_name("static")
 MOST_BYTES = 1 << 20
 MOST_SCRIBBLED = 60_000
@@ -123,7 +125,6 @@ def make_app(opened: Opened, token: str, port: int, once: str | None = None) -> 
     annotation = opened.annotation
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(Refusal, refused)
-    app.add_exception_handler(Exception, _failed)
     told = about(opened)
 
     @app.get("/")
@@ -215,9 +216,7 @@ async def _answer(act: Callable[[], Update]) -> Response:
         ) from None
     except MemoryError:
         raise Refusal(507, "out of memory; close other programs, or crop the scan") from None
+    except Exception as problem:  # what nobody foresaw must not cost the connection either
+        _LOG.exception("a step failed")
+        raise Refusal(500, f"Lexor failed ({type(problem).__name__}: {problem}); nothing was changed") from None
     return Response(packed(update), media_type="application/octet-stream")
-
-
-async def _failed(_: Request, problem: Exception) -> Response:
-    """What nobody foresaw is told in a line as well; the log has all of it."""
-    return Refusal(500, f"Lexor failed ({type(problem).__name__}: {problem}); nothing was changed").response()
