@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+from running import until
 
 from lexor.serving import listen
 from lexor.serving.opening import Opened
 from lexor.serving.viewer import make_app
-from running import until
 
 TOKEN = "a-token"
 

@@ -24,5 +24,7 @@ def test_our_files_load_nothing_from_elsewhere_and_write_no_html() -> None:
     assert {path.suffix for path in files} == {".html", ".css", ".js"}
     for path in files:
         text = path.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
-        assert not re.search(r"https?://|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text), path
+        assert not re.search(
+            r"https?://|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text
+        ), path
         assert len(text.splitlines()) < 420, path

@@ -13,6 +13,7 @@ import httpx
 import nibabel as nib
 import numpy as np
 import pytest
+from looking import TOKEN, looking, shown, stranger
 
 from lexor.inference.engine import Engine
 from lexor.io.scan import Scan, read_mask
@@ -20,7 +21,6 @@ from lexor.io.scans.nifti import read_nifti
 from lexor.serving.annotation import Annotation
 from lexor.serving.opening import Opened, open_scan
 from lexor.serving.viewer import MOST_BYTES, MOST_SCRIBBLED
-from looking import TOKEN, looking, shown, stranger
 
 SHAPE = (12, 20, 24)
 # To the left, to the back, up, and a little oblique.
@@ -187,14 +187,16 @@ def test_ct_has_its_windows(bright: Engine, scan: Scan) -> None:
         told = client.get("/api/scan").json()
     assert told["unit"] == "HU"
     assert {"name": "Lung", "low": -1350.0, "high": 150.0} in told["windows"]
-    assert [each["name"] for each in told["windows"]][0] == "Soft tissue"
+    assert told["windows"][0]["name"] == "Soft tissue"
     found.annotation.close()
 
 
 # --- steps
 
 
-def test_a_box_and_clicks_change_the_mask_and_undo_brings_it_back(client: httpx.Client, opened: Opened) -> None:
+def test_a_box_and_clicks_change_the_mask_and_undo_brings_it_back(
+    client: httpx.Client, opened: Opened
+) -> None:
     head, changed = post(client, "box", {**box_of_blob(opened), "drawn_on": middle_of_blob(opened)})
     assert changed is not None
     labels = labels_of(client)
@@ -241,7 +243,9 @@ def test_objects_have_names_colours_and_locks(client: httpx.Client, opened: Open
     first = labels_of(client)
     head, _ = post(client, "objects")
     assert head["state"]["current"] == 2
-    reply = client.patch("/api/objects/1", json={"name": " <img src=x> ", "colour": "#ABCDEF", "locked": True})
+    reply = client.patch(
+        "/api/objects/1", json={"name": " <img src=x> ", "colour": "#ABCDEF", "locked": True}
+    )
     one = unpacked(reply.content)[0]["state"]["objects"][0]
     assert (one["name"], one["colour"], one["locked"]) == ("<img src=x>", "#abcdef", True)
     # What is locked, others cannot take.
@@ -257,7 +261,9 @@ def test_objects_have_names_colours_and_locks(client: httpx.Client, opened: Open
     assert head["state"]["objects"][0]["name"] == "<img src=x>"
 
 
-def test_revisions_tell_a_second_window_that_it_missed_something(client: httpx.Client, opened: Opened) -> None:
+def test_revisions_tell_a_second_window_that_it_missed_something(
+    client: httpx.Client, opened: Opened
+) -> None:
     head, _ = post(client, "click", {"at": middle_of_blob(opened)})
     assert (head["before"], head["after"]) == (0, 1)
     head, changed = post(client, "objects")
@@ -304,7 +310,13 @@ def test_bodies_are_bounded_and_json(client: httpx.Client) -> None:
     assert client.post("/api/click", content=b"[" * 100_000, headers=json_type).status_code == 400
     plain = {"Content-Type": "text/plain"}
     assert client.post("/api/click", content=b'{"at":[1,1,1]}', headers=plain).status_code == 415
-    for path in ("/static/../viewer.py", "/static/%2e%2e/viewer.py", "/api/nothing", "/docs", "/openapi.json"):
+    for path in (
+        "/static/../viewer.py",
+        "/static/%2e%2e/viewer.py",
+        "/api/nothing",
+        "/docs",
+        "/openapi.json",
+    ):
         assert client.get(path).status_code == 404, path
 
 
@@ -320,9 +332,7 @@ def test_what_nobody_foresaw_is_told_and_changes_nothing(
         monkeypatch.setattr(Engine, "answers", broken)
         reply = client.post("/api/click", json={"at": [1, 1, 1]})
         assert reply.status_code == 500
-        assert reply.json()["detail"] == (
-            "Lexor failed (RuntimeError: the GPU is gone); nothing was changed"
-        )
+        assert reply.json()["detail"] == ("Lexor failed (RuntimeError: the GPU is gone); nothing was changed")
         assert reply.headers["content-security-policy"]
         assert client.get("/api/labels").content == before
         monkeypatch.undo()
