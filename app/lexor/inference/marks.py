@@ -79,7 +79,10 @@ class Prompts:
         """That all of it is about voxels of a volume (D, H, W); raises CaseError."""
         if self.box is not None and self.box != self.box.clipped(shape):
             raise CaseError(f"box {self.box.lower} to {self.box.upper} goes beyond a volume of shape {shape}")
-        for voxels in (np.array(self.clicks.points, int).reshape(-1, 3), *(mark.voxels for mark in self.marks)):
+        for voxels in (
+            np.array(self.clicks.points, int).reshape(-1, 3),
+            *(mark.voxels for mark in self.marks),
+        ):
             if ((voxels < 0) | (voxels >= np.array(shape))).any():
                 raise CaseError(f"there are prompts outside of the volume of shape {shape}")
 

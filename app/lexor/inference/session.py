@@ -128,7 +128,9 @@ class Session:
         shape = self._opened().volume.shape
         found = np.asarray(labels)
         if found.shape != shape or found.dtype.kind not in "iu":
-            raise CaseError(f"labels are {found.dtype} of shape {found.shape}; give whole numbers of shape {shape}")
+            raise CaseError(
+                f"labels are {found.dtype} of shape {found.shape}; give whole numbers of shape {shape}"
+            )
         low, high = int(found.min()), int(found.max())
         if low < 0 or high > len(prompts):
             raise CaseError(f"labels are {low}..{high}; there are prompts of objects 1..{len(prompts)}")

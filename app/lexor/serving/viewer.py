@@ -218,5 +218,7 @@ async def _answer(act: Callable[[], Update]) -> Response:
         raise Refusal(507, "out of memory; close other programs, or crop the scan") from None
     except Exception as problem:  # what nobody foresaw must not cost the connection either
         _LOG.exception("a step failed")
-        raise Refusal(500, f"Lexor failed ({type(problem).__name__}: {problem}); nothing was changed") from None
+        raise Refusal(
+            500, f"Lexor failed ({type(problem).__name__}: {problem}); nothing was changed"
+        ) from None
     return Response(packed(update), media_type="application/octet-stream")
