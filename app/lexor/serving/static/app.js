@@ -148,6 +148,14 @@ function show() {
   stage.mark();
 }
 
+/** After another object was chosen: the crosshair goes to where it was pointed at. */
+function chosen() {
+  tool.drop();
+  const { box, clicks } = state.objects[state.current - 1];
+  if (box) stage.setCursor(box[0].map((first, axis) => (first + box[1][axis]) / 2));
+  else if (clicks.length) stage.setCursor(clicks[0].slice(0, 3));
+}
+
 // --- what can be done
 
 const does = {
@@ -159,7 +167,7 @@ const does = {
   undo: () => step(api.undo, "Undoing"),
   clear: () => step(api.clear, "Clearing"),
   newObject: () => step(api.newObject, "New object", () => tool.drop()),
-  select: (number) => number >= 1 && number <= state.objects.length && step(() => api.select(number), "Selecting", () => tool.drop()),
+  select: (number) => number >= 1 && number <= state.objects.length && step(() => api.select(number), "Selecting", chosen),
   change: (number, what) => step(() => api.change(number, what), "Changing"),
   hide: (number) => {
     if (!objects.hidden.delete(number)) objects.hidden.add(number);

@@ -65,7 +65,7 @@ export class Objects {
     swatch.addEventListener("click", (event) => event.stopPropagation());
 
     const text = document.createElement("input");
-    Object.assign(text, { type: "text", value: name, maxLength: 60, spellcheck: false });
+    Object.assign(text, { type: "text", value: name, title: name, maxLength: 60, spellcheck: false });
     text.setAttribute("aria-label", `Name of object ${number}`);
     text.addEventListener("keydown", (event) => {
       event.stopPropagation();
