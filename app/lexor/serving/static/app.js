@@ -310,7 +310,11 @@ async function start() {
     tiles = new Tiles(at("tiles"), stage, gestures, (name) => does.view(stage.view === name ? "all" : name));
     listen();
     setWindow(info.windows[0].low, info.windows[0].high, info.windows[0].name);
-    take(await api.labels());
+    const labels = await api.labels();
+    // Nothing is what is drawn already.
+    if (labels.state.objects.every((each) => !each.voxels)) labels.labels = null;
+    take(labels);
+    if (stage.flat) info.notes.push("Without a graphics card 3D takes seconds for a scan of this size. It is shown alone, by key 4.");
     at("notes-section").hidden = !info.notes.length;
     at("notes").replaceChildren(...info.notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })));
     if (info.restored) say(info.restored, "good");

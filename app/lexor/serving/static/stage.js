@@ -13,6 +13,8 @@ export const PLANES = {
 };
 const RENDER = 4;
 const MARGIN = 1.04;
+// Without a graphics card, drawing this many voxels in 3D takes seconds.
+const MANY = 4e6;
 
 class Lightbox extends Niivue {
   aspects = {};
@@ -70,6 +72,8 @@ export class Stage {
       logLevel: "error",
     });
     await this.nv.attachToCanvas(this.canvas);
+    this.flat = info.shape.reduce((product, length) => product * length) > MANY && this.#hasNoCard();
+    if (this.flat) this.nv.opts.smoothDrawing = 0;
     const { low, high } = info.windows[0];
     const image = await NVImage.loadFromUrl({ url: bytes, name: "volume.nii", cal_min: low, cal_max: high });
     if (image.permRAS.join() !== "1,2,3") throw new Error("the volume came in another order of axes");
@@ -85,6 +89,12 @@ export class Stage {
     this.layout("all");
   }
 
+  #hasNoCard() {
+    const { gl } = this.nv;
+    const told = gl.getExtension("WEBGL_debug_renderer_info");
+    return told !== null && /swiftshader|llvmpipe|software/i.test(gl.getParameter(told.UNMASKED_RENDERER_WEBGL));
+  }
+
   /** Lays out the tiles, in fractions of the stage: one plane, or all of them and 3D. */
   layout(view) {
     this.view = view;
@@ -92,15 +102,14 @@ export class Stage {
     const [gapX, gapY] = [2 / stage.width, 2 / stage.height];
     const [halfX, halfY] = [(1 - gapX) / 2, (1 - gapY) / 2];
     const [farX, farY] = [halfX + gapX, halfY + gapY];
-    this.rects =
-      view === "all"
-        ? {
-            axial: [0, 0, halfX, halfY],
-            sagittal: [farX, 0, halfX, halfY],
-            coronal: [0, farY, halfX, halfY],
-            render: [farX, farY, halfX, halfY],
-          }
-        : { [view]: [0, 0, 1, 1] };
+    const all = {
+      axial: [0, 0, halfX, this.flat ? 1 : halfY],
+      sagittal: [farX, 0, halfX, halfY],
+      coronal: this.flat ? [farX, farY, halfX, halfY] : [0, farY, halfX, halfY],
+      render: [farX, farY, halfX, halfY],
+    };
+    if (this.flat) delete all.render;
+    this.rects = view === "all" ? all : { [view]: [0, 0, 1, 1] };
     for (const [name, [, , width, height]] of Object.entries(this.rects)) {
       const plane = PLANES[name];
       if (plane) this.nv.aspects[plane.type] = (width * stage.width) / (height * stage.height);
