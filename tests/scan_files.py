@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -110,3 +114,22 @@ def blobs(shape: tuple[int, int, int] = (6, 8, 10)) -> np.ndarray:
     labels[3:5, 5:7, 1:4] = 2
     labels[4, 7, 9] = 2
     return labels
+
+
+@st.composite
+def geometries(draw: st.DrawFn) -> np.ndarray:
+    """Oblique, flipped, permuted, anisotropic."""
+    return affine(
+        draw(st.tuples(*[st.floats(0.2, 6)] * 3)),
+        draw(st.one_of(st.just((0.0, 0.0, 0.0)), st.tuples(*[st.floats(-180, 180)] * 3))),
+        draw(st.tuples(*[st.floats(-400, 400)] * 3)),
+        draw(st.tuples(*[st.sampled_from((-1, 1))] * 3)),
+        draw(st.permutations((0, 1, 2)).map(tuple)),
+    )
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A new one for each example, which pytest's would not be."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)

@@ -96,9 +96,16 @@ def test_nothing_to_do_is_said(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "no .npz file" in result.output
     (tmp_path / "scan.nii.gz").write_bytes(b"\x1f\x8b")
-    result = runner.invoke(app, ["predict", str(tmp_path / "scan.nii.gz"), str(tmp_path / "out")])
+    result = runner.invoke(app, ["evaluate", str(tmp_path / "scan.nii.gz")])
     assert result.exit_code == 2
     assert "only challenge .npz files are read" in result.output
+    result = runner.invoke(app, ["predict", str(tmp_path / "scan.nii.gz"), str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "scan.nii.gz: FAILED: scan.nii.gz: cannot be read as NIfTI" in result.output
+    (tmp_path / "scan.jpg").write_bytes(b"")
+    result = runner.invoke(app, ["predict", str(tmp_path / "scan.jpg"), str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "scan.jpg: not a format that is read; give NIfTI, NRRD, MHA, TIFF, DICOM or " in result.output
 
 
 def test_predict_goes_nowhere_that_was_not_named(
@@ -235,7 +242,8 @@ def test_help_needs_no_torch() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from lexor.cli import app;"
         "r = CliRunner().invoke(app, ['--help']); assert r.exit_code == 0 and 'predict' in r.output;"
-        "print([m for m in ('torch', 'matplotlib', 'scipy', 'cupy') if m in sys.modules])"
+        "heavy = 'torch matplotlib scipy cupy nibabel SimpleITK pydicom highdicom tifffile'.split();"
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -13,6 +13,7 @@ from lexor.cli.convert import convert
 from lexor.cli.demo import demo
 from lexor.cli.evaluate import evaluate
 from lexor.cli.export import export
+from lexor.cli.grand_challenge import grand_challenge
 from lexor.cli.join import join
 from lexor.cli.leave_out import leave_out
 from lexor.cli.models import models
@@ -53,6 +54,7 @@ for command in (
     pack,
     export,
     join,
+    grand_challenge,
 ):
     app.command()(command)
 app.add_typer(weights.app, name="weights", help="List, verify and import weights.")

@@ -117,7 +117,7 @@ def prompt(
     """Print the automatic boxes of a case, best first."""
     from lexor.errors import CaseError, WeightsError
     from lexor.inference.strategies.automatic import boxes_of
-    from lexor.io.case import read_case
+    from lexor.io.reading import open_source
     from lexor.prompting import CandidateParameters, IntensityParameters
 
     _refuse_others(context, method)
@@ -144,7 +144,9 @@ def prompt(
         name, _, rest = str(problem).partition(" ")
         raise failure(f"{_OPTIONS.get(name, f'--{name}')} {rest}") from None
     try:
-        found = boxes_of(read_case(case), method.value, model, device.value, top, intensity, candidates)
+        found = boxes_of(
+            open_source(case).case, method.value, model, device.value, top, intensity, candidates
+        )
     except (CaseError, WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None
     entries = [one.box.to_dict() for one in found]

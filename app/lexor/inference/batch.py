@@ -15,6 +15,7 @@ from lexor.inference.targets import AutomaticBox, PromptMode, Target
 from lexor.io.case import Case
 from lexor.io.reading import Opened, Reading, open_source
 from lexor.io.scan import Scan, find_scans, is_scan, write_labels
+from lexor.io.scans.label_maps import check_format
 from lexor.io.scans.model import Format
 from lexor.io.scans.names import format_of
 
@@ -193,6 +194,8 @@ def predict_files(
     """
     reading = reading or Reading()
     reading.prompts.check(len(sources))
+    if reading.prompts and prompt != "given":
+        raise CaseError(f"--prompt {prompt} asks for no prompts, and some are given; leave out one of both")
     for answer in check_answers(sources, outputs, format):
         began = time.perf_counter()
         opened: Opened | None = None
@@ -201,6 +204,7 @@ def predict_files(
         try:
             check_place(answer.path, answer.format)
             opened = _open(answer.source, reading)
+            check_format(answer.format, opened.scan, probabilities)
             prediction = predictor.segment(
                 opened.case, prompt, top, strict=strict, probabilities=probabilities
             )

@@ -86,16 +86,20 @@ def prompts_on(given: GivenPrompts, scan: Scan) -> Prompts:
     """
     system = VOXEL if not given.world else "RAS" if scan.format == "nifti" else "LPS"
     files = [path for one in given.files if (path := _of_scan(one, scan, "prompts")) is not None]
-    drawn = [*_of_options(given, system), *read_prompt_files(files)]
+    found = drawn_on([*_of_options(given, system), *read_prompt_files(files)], scan)
+    mask = None if given.mask is None else _of_scan(given.mask, scan, "mask")
+    return found if mask is None else with_mask(found, mask, scan, given.mask_as)
+
+
+def drawn_on(drawn: Sequence[Drawn], scan: Scan) -> Prompts:
+    """The prompts of classes 1, 2, ... in voxels of a scan. Raises CaseError where one lies outside it."""
     boxes = tuple(_box(one, index, scan) for index, one in enumerate(drawn, 1))
     clicks = tuple(_clicks(one, index, scan) for index, one in enumerate(drawn, 1))
-    found = Prompts(
+    return Prompts(
         boxes if any(boxes) else (),
         clicks if any(one.points for one in clicks) else (),
         names={index: one.name for index, one in enumerate(drawn, 1) if one.name},
     )
-    mask = None if given.mask is None else _of_scan(given.mask, scan, "mask")
-    return found if mask is None else _with_mask(found, mask, scan, given.mask_as)
 
 
 def to_voxels(points: Sequence[Point], system: str, scan: Scan) -> np.ndarray:
@@ -188,7 +192,11 @@ def _voxel(values: Sequence[int]) -> Voxel:
     return z, y, x
 
 
-def _with_mask(found: Prompts, mask: Path, scan: Scan, use: MaskAs) -> Prompts:
+def with_mask(found: Prompts, mask: Path, scan: Scan, use: MaskAs) -> Prompts:
+    """Prompts, and those that a mask makes of its labels; a box that is given goes before that of a label.
+
+    Raises CaseError where the mask has no labels, too many, or another grid.
+    """
     labels, names = read_mask(mask, scan)
     numbers = present(labels, int(labels.max(initial=0)))
     if not 0 < len(numbers) <= MAX_PREVIOUS:

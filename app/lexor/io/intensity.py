@@ -14,7 +14,9 @@ _NEARLY: Final = 1e-3
 _FEW_LEVELS: Final = 32
 
 
-def to_uint8(volume: Shaped[np.ndarray, "D H W"], notes: Notes) -> UInt8[np.ndarray, "D H W"]:
+def to_uint8(
+    volume: Shaped[np.ndarray, "D H W"], notes: Notes, expected: bool = False
+) -> UInt8[np.ndarray, "D H W"]:
     """Volume as uint8; uint8 is left alone, anything else is converted with a note that says how.
 
     Voxels that are not finite become the smallest finite value. Then, by the values and not by their dtype:
@@ -25,6 +27,7 @@ def to_uint8(volume: Shaped[np.ndarray, "D H W"], notes: Notes) -> UInt8[np.ndar
       percentiles are those of the other voxels, and the background is kept in their range. Where they
       coincide the minimum and the maximum take their place, and a constant volume becomes 0.
     notes: is added to, one line without the file's name each; it says so where few grey levels are left.
+    expected: nobody could have given uint8, so the conversion itself is noted only where few grey levels are left.
     Raises CaseError where voxels are not real numbers or none is finite.
     """
     if volume.dtype == np.uint8:
@@ -39,9 +42,10 @@ def to_uint8(volume: Shaped[np.ndarray, "D H W"], notes: Notes) -> UInt8[np.ndar
     low, high = float(values.min()), float(values.max())
     if low > -0.5 and 1 < high < 255.5 and (volume.dtype.kind in "iu" or _are_whole(values)):
         found = _rounded(values)
-        notes.append(
-            f"imgs is {volume.dtype} of whole numbers within 0..255{_few(found)}; they are kept, give uint8"
-        )
+        few = _few(found)
+        if expected and not few:
+            return found
+        notes.append(f"imgs is {volume.dtype} of whole numbers within 0..255{few}; they are kept, give uint8")
         return found
     # Differences of the largest numbers that a dtype holds would overflow.
     limits = np.finfo(values.dtype)
@@ -60,8 +64,11 @@ def to_uint8(volume: Shaped[np.ndarray, "D H W"], notes: Notes) -> UInt8[np.ndar
         values /= end - start
         values *= 255
         found = _rounded(values)
+    few = _few(found)
+    if expected and not few:
+        return found
     notes.append(
-        f"imgs is {volume.dtype} in {low:g}..{high:g}; {start:g}..{end:g} ({mapped}) become 0..255{_few(found)}, "
+        f"imgs is {volume.dtype} in {low:g}..{high:g}; {start:g}..{end:g} ({mapped}) become 0..255{few}, "
         "give uint8 windowed for the modality"
     )
     return found

@@ -86,19 +86,25 @@ def point_of(where: str, value: Any) -> Point:
     return x, y, z
 
 
-def _content(path: Path) -> dict[str, Any]:
+def is_background(name: str) -> bool:
+    """Whether a point's name says that it is beside the object."""
+    return name.strip().lower().startswith(_BACKGROUND)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a small JSON file. Raises CaseError where there is none."""
+    if not path.is_file():
+        raise CaseError(f"{path}: no such file; give a JSON file")
+    if (size := path.stat().st_size) > MAX_VALUES_BYTES:
+        raise CaseError(f"{path.name}: {size:,} bytes; give at most {MAX_VALUES_BYTES:,}")
     try:
-        if not path.is_file():
-            raise CaseError(f"{path}: no such file; give prompts as JSON")
-        if (size := path.stat().st_size) > MAX_VALUES_BYTES:
-            raise CaseError(f"{path.name}: {size:,} bytes; give prompts of at most {MAX_VALUES_BYTES:,}")
-        content = json.loads(path.read_text("utf-8"))
-    except CaseError:
-        raise
+        return json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise CaseError(
-            f"{path.name}: is no JSON ({str(error)[:200]}); give our JSON, or Slicer's .mrk.json"
-        ) from None
+        raise CaseError(f"{path.name}: is no JSON ({str(error)[:200]}); write it again") from None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content = read_json(path)
     if not isinstance(content, dict) or not ({"classes", "markups"} & content.keys()):
         raise CaseError(f"{path.name}: has neither classes nor markups; give our JSON, or Slicer's .mrk.json")
     return content
@@ -171,8 +177,7 @@ def _points(key: str, markup: dict[str, Any]) -> tuple[tuple[Point, bool], ...]:
             raise CaseError(f"{key}.controlPoints[{number}] is {shown(point)}; give a dict with a position")
         if point.get("positionStatus", "defined") != "defined":
             continue
-        texts = (str(point.get(part) or "").strip().lower() for part in ("label", "description"))
-        inside = not any(text.startswith(_BACKGROUND) for text in texts)
+        inside = not any(is_background(str(point.get(part) or "")) for part in ("label", "description"))
         found.append((point_of(f"{key}.controlPoints[{number}].position", point.get("position")), inside))
     return tuple(found)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Integer, Shaped
 
 from lexor.errors import CaseError, Notes, printable, shown
 from lexor.geometry import Box, Clicks
@@ -96,8 +96,14 @@ def case_of(
     chosen: Window | None = None if window is None else window_of(window)
     if chosen is None and scan.modality == "CT" and scan.unit == "HU" and scan.voxels.dtype != np.uint8:
         chosen = window_of("soft-tissue")
+    if chosen is None and scan.modality is None and _look_like_ct(scan.voxels):
+        notes.append("its values look like Hounsfield units; if it is a CT, give --modality CT")
     try:
-        volume = to_uint8(scan.voxels, notes) if chosen is None else windowed(scan.voxels, chosen, notes)
+        volume = (
+            to_uint8(scan.voxels, notes, expected=True)
+            if chosen is None
+            else windowed(scan.voxels, chosen, notes)
+        )
     except CaseError as error:
         raise CaseError(f"{scan.source.name or scan.name}: {error}") from None
     return Case(
@@ -109,6 +115,12 @@ def case_of(
         previous,
         scan.warnings + notes.lines(scan.source.name or scan.name),
     )
+
+
+def _look_like_ct(voxels: Shaped[np.ndarray, "D H W"]) -> bool:
+    """Whether values begin at air, or at what scanners put beside it, and reach bone."""
+    low, high = float(voxels.min()), float(voxels.max())
+    return -4096 <= low <= -900 and 100 <= high <= 32767
 
 
 def read_mask(

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lexor.io.scans.objects import COLOURS
 from lexor.training.synthetic import Scene
-from lexor.viewing.preview import COLOURS
 
 
 def middle_slice(targets: Sequence[np.ndarray]) -> int:

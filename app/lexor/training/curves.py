@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lexor.viewing.preview import COLOURS
+from lexor.io.scans.objects import COLOURS
 
 # Rows on either side that the smooth line averages over.
 REACH = 5

@@ -15,9 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lexor.geometry import Box
-
-# Okabe and Ito's colours: told apart by colour-blind readers too.
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+from lexor.io.scans.objects import COLOURS
 
 MAP = ListedColormap(list(COLOURS))
 

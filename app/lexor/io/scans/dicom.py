@@ -22,6 +22,7 @@ from lexor.io.scans.dicom_files import (
     text,
     unreadable,
 )
+from lexor.io.scans.dicom_seg import SHARED_UIDS
 from lexor.io.scans.dicom_stack import Slice, arrange, pick_frame
 from lexor.io.scans.model import DicomFrame, Scan, check_affine, check_size
 from lexor.io.scans.names import name_of
@@ -44,6 +45,11 @@ def read_dicom(source: Path, series: str | None = None, frame: int | None = None
     body weight where the header says all that it takes.
     Raises CaseError: no image, several series, colours, slices missing or not parallel, and what cannot be decoded.
     """
+    with quiet():  # values are decoded when they are asked for, so all of it can warn
+        return _read(source, series, frame)
+
+
+def _read(source: Path, series: str | None, frame: int | None) -> Scan:
     notes = Notes()
     found = choose_series(source, find_series(source, notes), series)
     slices = [one for path in found.files for one in _slices(path, notes)]
@@ -53,9 +59,15 @@ def read_dicom(source: Path, series: str | None = None, frame: int | None = None
     ordered, affine = arrange(source.name, chosen, notes)
     check_affine(source.name, affine)
     voxels = _pixels(source.name, ordered)
+    header = read_header(ordered[0].path)
     unit = {"CT": "HU"}.get(found.modality, "")
     if found.modality == "PT":
-        voxels, unit = _suv(voxels, read_header(ordered[0].path), notes)
+        voxels, unit = _suv(voxels, header, notes)
+    if missing := [key for key in SHARED_UIDS if not text(header, key)]:
+        notes.append(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing; DICOM answers have made-up "
+            "ones, and a viewer may not show them with the images"
+        )
     if ordered[0].inverted:
         notes.append("its grey values are inverted (MONOCHROME1); they are taken as they are")
     return Scan(
@@ -221,10 +233,9 @@ def _pixels(name: str, slices: list[Slice]) -> np.ndarray:
     for index, one in enumerate(slices):
         if opened[0] != one.path:
             try:
-                with quiet():
-                    data = pydicom.dcmread(one.path, force=True)
-                    _set_syntax(data)
-                    opened = one.path, data.pixel_array
+                data = pydicom.dcmread(one.path, force=True)
+                _set_syntax(data)
+                opened = one.path, data.pixel_array
             except Exception as error:
                 raise unreadable(one.path, error) from error
         stored_values = opened[1] if one.frame is None else opened[1][one.frame]
@@ -241,7 +252,9 @@ def _pixels(name: str, slices: list[Slice]) -> np.ndarray:
         else:
             np.multiply(stored_values, one.slope, out=voxels[index], casting="unsafe", dtype=kind)
             voxels[index] += kind(one.intercept)
-    return voxels
+    low, high = int(np.iinfo(np.int16).min), int(np.iinfo(np.int16).max)
+    small = whole and low <= voxels.min() and voxels.max() <= high
+    return voxels.astype(np.int16) if small else voxels
 
 
 def _set_syntax(data: Dataset) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_FILES: Final = 20_000  # of a folder
 _SHOWN: Final = 20
+_META: Final = 2048  # bytes that hold what stands before the data set
+_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
+_MOST_DEFLATED: Final = 2 << 20  # times a thousand is 2 GB
 _LOOKED_AT: Final = 200
 _TAGS: Final = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "PatientName"),
@@ -70,6 +75,7 @@ def read_header(path: Path, tags: Sequence[str] | None = None) -> Dataset:
     """A file's data set without pixels. Raises CaseError where pydicom cannot read it."""
     import pydicom
 
+    check_deflated(path)
     try:
         with quiet():
             wanted = None if tags is None else list(tags)
@@ -78,9 +84,30 @@ def read_header(path: Path, tags: Sequence[str] | None = None) -> Dataset:
         raise unreadable(path, error) from error
 
 
-def quiet() -> Any:
-    """pydicom warns of every value that is not as the standard says; scanners write many."""
-    return warnings.catch_warnings(action="ignore")
+def check_deflated(path: Path) -> None:
+    """Raises CaseError where a data set is deflated and could fill memory: it is inflated as a whole."""
+    with path.open("rb") as file:
+        head = file.read(_META)
+    if _DEFLATED in head and (size := path.stat().st_size) > _MOST_DEFLATED:
+        raise CaseError(
+            f"{path.name}: {size:,} deflated bytes; at most {_MOST_DEFLATED:,} are read, write it with another "
+            "transfer syntax"
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """pydicom and highdicom warn of every value that is not as the standard says; scanners write many."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(action="ignore"):
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def unreadable(path: Path, error: Exception) -> CaseError:
@@ -97,10 +124,12 @@ def find_series(source: Path, notes: Notes) -> list[Series]:
     """
     groups: dict[tuple[str, str], list[tuple[Path, Any]]] = {}
     skipped: dict[str, int] = {}
+    unread: list[CaseError] = []
     for path in [source] if source.is_file() else [path for path in _files(source) if is_dicom(path)]:
         try:
             header = read_header(path, _TAGS)
         except CaseError as error:
+            unread.append(error)
             notes.append(f"{error}; it is left out")
             continue
         if (why := _no_slice(header)) is not None:
@@ -109,6 +138,8 @@ def find_series(source: Path, notes: Notes) -> list[Series]:
         key = text(header, "PatientID"), text(header, "SeriesInstanceUID")
         groups.setdefault(key, []).append((path, header))
     left = [f"{count:,} {why}{'s' if count > 1 else ''}" for why, count in skipped.items()]
+    if unread and not groups:
+        raise unread[0]
     if not groups:
         found = f"it holds {', '.join(left)}" if left else "it holds none"
         raise CaseError(
@@ -135,9 +166,8 @@ def choose_series(source: Path, found: list[Series], wanted: str | None) -> Seri
                 break
     if len(chosen) == 1:
         return chosen[0]
-    lines = "; ".join(
-        one.line() for one in sorted(found, key=lambda one: (one.number.zfill(9), one.uid))[:_SHOWN]
-    )
+    listed = sorted(found, key=lambda one: one.number.zfill(9))[:_SHOWN]
+    lines = "; ".join(one.line() for one in listed)
     lines += "; ..." * (len(found) > _SHOWN)
     patients = len({one.patient for one in found})
     several = f"{len(found)} series" + (f" of {patients} patients" if patients > 1 else "")

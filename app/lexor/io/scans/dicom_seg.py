@@ -14,6 +14,7 @@ from jaxtyping import Float, Integer
 
 from lexor.errors import CaseError
 from lexor.io.case import MAX_VOXELS
+from lexor.io.prompts import MAX_CLASSES
 from lexor.io.scans.dicom_files import quiet, read_header, unreadable
 from lexor.io.scans.model import Scan, check_size
 from lexor.io.scans.objects import Labelled, objects_of
@@ -36,19 +37,30 @@ _EXPECTED: Final = (
     ),
     "StudyTime",
 )
+# What all images of a series share, and answers repeat.
+SHARED_UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+_TRACKED: Final = "Lexor label "
 _CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
-def sources_of(scan: Scan, format: str) -> list[Dataset]:
-    """Headers of the files that a scan was read from, in the order of the slices, a multi-frame file once.
-
-    Raises CaseError where the scan is not a DICOM series, which such an answer must refer to.
-    """
+def check_series(scan: Scan, format: str) -> None:
+    """Raises CaseError where a scan is not a DICOM series, which such an answer must refer to."""
     if not scan.slices:
         raise CaseError(
             f"{scan.name}: {format} refers to the DICOM images it belongs to, and this is {scan.format}; "
             "give the DICOM series, or another --format"
         )
+
+
+def sources_of(scan: Scan, format: str) -> list[Dataset]:
+    """Headers of the files that a scan was read from, in the order of the slices, a multi-frame file once.
+
+    What an answer repeats and files lack is filled in: empty, or with UIDs that are made up of those that are there.
+    Raises CaseError where the scan is not a DICOM series, which such an answer must refer to.
+    """
+    from pydicom.uid import generate_uid
+
+    check_series(scan, format)
     headers = [read_header(path) for path in dict.fromkeys(one.path for one in scan.slices)]
     for header, one in zip(headers, scan.slices, strict=False):
         for key in _EXPECTED:
@@ -56,12 +68,22 @@ def sources_of(scan: Scan, format: str) -> list[Dataset]:
                 setattr(header, key, None)
         if header.PatientSex not in ("M", "F", "O"):
             header.PatientSex = None
-        for key in ("FrameOfReferenceUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-            if not header.get(key):
-                raise CaseError(
-                    f"{one.path.name}: {key} is missing, so {format} cannot refer to it; give --format nifti"
-                )
+        _set_own_uids(header, one.path.name, format)
+    for header in headers:
+        for key in SHARED_UIDS:
+            if not header.get(key):  # the same for all slices, and for all answers
+                setattr(header, key, generate_uid(entropy_srcs=[key, str(headers[0].SOPInstanceUID)]))
     return headers
+
+
+def _set_own_uids(header: Dataset, name: str, format: str) -> None:
+    """Class and instance of a file, which those who empty the data set often leave before it."""
+    meta: Any = getattr(header, "file_meta", {})
+    for key in ("SOPClassUID", "SOPInstanceUID"):
+        uid = header.get(key) or meta.get(f"MediaStorage{key}")
+        if not uid:
+            raise CaseError(f"{name}: {key} is missing, so {format} cannot refer to it; give --format nifti")
+        setattr(header, key, uid)
 
 
 def write_dicom_seg(
@@ -155,13 +177,16 @@ def read_dicom_seg(
     try:
         with quiet():
             found: Any = hd.seg.segread(path)
-            names = {n: found.get_segment_description(n).segment_label for n in found.segment_numbers}
+            segments = {n: found.get_segment_description(n) for n in found.segment_numbers}
+            numbers = {n: _number(n, one.tracking_id) if is_ours(path) else n for n, one in segments.items()}
+            names = {numbers[n]: one.segment_label for n, one in segments.items()}
             wanted = _frame_uids(scan)
             referenced = {uid for _, _, uid in found.get_source_image_uids()}
             if scan is not None and wanted and referenced <= set(wanted):
-                return _by_source(found, scan, wanted), scan.affine, names
+                return _renumbered(_by_source(found, scan, wanted), numbers), scan.affine, names
             volume = found.get_volume(combine_segments=True)
-            return np.asarray(volume.array), np.asarray(volume.affine, np.float64), names
+            labels = _renumbered(np.asarray(volume.array), numbers)
+            return labels, np.asarray(volume.affine, np.float64), names
     except Exception as error:
         raise unreadable(path, error) from error
 
@@ -192,9 +217,25 @@ def _described(number: int, one: Labelled, automatic: bool) -> Any:
             name=MAKER, family=codes.DCM.ArtificialIntelligence, version=version()
         ),
         tracking_uid=hd.UID(),
-        tracking_id=f"{one.name} {one.number}"[:64],
+        tracking_id=f"{_TRACKED}{one.number}",
         display_color=hd.color.CIELabColor.from_rgb(*one.rgb),
     )
+
+
+def _number(segment: int, tracking_id: str | None) -> int:
+    """The label that a segment of ours had: those of BINARY are counted anew."""
+    number = (tracking_id or "").removeprefix(_TRACKED)
+    return int(number) if number.isdigit() and int(number) <= MAX_CLASSES else segment
+
+
+def _renumbered(labels: np.ndarray, numbers: Mapping[int, int]) -> np.ndarray:
+    """Labels of segments as those they had."""
+    if all(number == segment for segment, number in numbers.items()):
+        return labels
+    table = np.zeros(max(numbers) + 1, np.uint16)
+    table[list(numbers)] = list(numbers.values())
+    found: np.ndarray = table[labels]
+    return found
 
 
 def _frames(labels: np.ndarray, scan: Scan, sources: list[Dataset]) -> np.ndarray:
@@ -216,7 +257,12 @@ def _frame_uids(scan: Scan | None) -> list[str]:
     if scan is None:
         return []
     paths = dict.fromkeys(one.path for one in scan.slices)
-    return [str(read_header(path, ("SOPInstanceUID",)).get("SOPInstanceUID")) for path in paths]
+    headers = [read_header(path, ("SOPInstanceUID",)) for path in paths]
+    metas: Any = [getattr(header, "file_meta", {}) for header in headers]
+    return [
+        str(header.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID"))
+        for header, meta in zip(headers, metas, strict=True)
+    ]
 
 
 def _by_source(found: Any, scan: Scan, uids: list[str]) -> np.ndarray:

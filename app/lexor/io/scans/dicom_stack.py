@@ -63,7 +63,9 @@ def pick_frame(
     """
     unique = {(one.uid or str(one.path), one.frame): one for one in slices}
     if len(unique) < len(slices):
-        notes.append(f"{len(slices) - len(unique)} slices are there more than once; each is taken once")
+        notes.append(
+            f"{len(slices) - len(unique)} of {len(slices)} slices are copies of others; they are left out"
+        )
     first, *others = unique.values()
     for one in others:
         if one.shape != first.shape or not np.allclose(one.pixel, first.pixel, rtol=1e-3):

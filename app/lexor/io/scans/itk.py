@@ -83,11 +83,7 @@ def write_itk(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan) -> No
     """
     import SimpleITK as sitk
 
-    if scan.sheared:
-        raise CaseError(
-            f"{scan.name}: its gantry was tilted, and NRRD and MHA hold only right angles; "
-            "give --format nifti or dicom-seg"
-        )
+    check_right_angles(scan)
     if voxels.dtype.kind == "b":
         voxels = voxels.view(np.uint8)
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels))
@@ -99,6 +95,15 @@ def write_itk(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan) -> No
     image.SetMetaData(*_MARK)
     with _quiet(path, "nrrd"):
         sitk.WriteImage(image, str(path), useCompression=True)
+
+
+def check_right_angles(scan: Scan) -> None:
+    """Raises CaseError where a scan's grid has none: NRRD and MHA have no place for it."""
+    if scan.sheared:
+        raise CaseError(
+            f"{scan.name}: its gantry was tilted, and NRRD and MHA hold only right angles; "
+            "give --format nifti or dicom-seg"
+        )
 
 
 def is_ours(path: Path) -> bool:

@@ -62,13 +62,10 @@ def write_labels(
     """
     if labels.shape != scan.voxels.shape:
         raise CaseError(f"{path.name}: labels have shape {labels.shape}, the scan {scan.voxels.shape}")
+    check_format(format, scan, probabilities is not None)
     if format == "npz":
         write_segmentation(path, labels, n_classes, probabilities)
         return
-    if probabilities is not None:
-        raise CaseError(
-            f"{path.name}: {format} has no place for probabilities; give --format npz, or leave them out"
-        )
     high = max(int(labels.max(initial=0)), n_classes or 0)
     found = labels.astype(np.uint8 if high <= np.iinfo(np.uint8).max else np.uint16)
     with whole(path, _ending(path, format)) as temporary:
@@ -79,6 +76,18 @@ def write_labels(
             write_rtstruct(temporary, found, scan, names, automatic)
         else:
             _WRITERS[format](temporary, found, scan)
+
+
+def check_format(format: Format, scan: Scan, probabilities: bool = False) -> None:
+    """Raises CaseError where a format cannot hold an answer to a scan: said before time is spent on the answer."""
+    if probabilities and format != "npz":
+        raise CaseError(
+            f"{scan.name}: {format} has no place for probabilities; give --format npz, or leave them out"
+        )
+    if format in ("dicom-seg", "rtstruct"):
+        dicom_seg.check_series(scan, format.upper())
+    if format in ("nrrd", "mha"):
+        itk.check_right_angles(scan)
 
 
 def write_volume(path: Path, scan: Scan, format: Format) -> None:
