@@ -106,6 +106,12 @@ class Box:
             )
         return Box((z, y, x), (z_end, y_end, x_end), min(max(self.z_mid, z), z_end - 1))
 
+    def shifted(self, by: Voxel) -> Box:
+        """The box that many voxels (z, y, x) further on."""
+        (z, y, x), (z_end, y_end, x_end) = self.lower, self.upper
+        dz, dy, dx = by
+        return Box((z + dz, y + dy, x + dx), (z_end + dz, y_end + dy, x_end + dx), self.z_mid + dz)
+
     @classmethod
     def from_dict(cls, d: Mapping[str, Any], volume_shape: tuple[int, ...]) -> Box:
         """Box from the challenge's dict, clipped to a volume of shape (D, H, W).

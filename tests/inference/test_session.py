@@ -263,7 +263,7 @@ def test_undo_leaves_locks_alone(session: Session) -> None:
     session.select(1)
     session.reset()
     session.undo()
-    assert session._prompts[0].locked
+    assert session._objects.prompts[0].locked
 
 
 def test_undo_brings_back_labels_past_255(engine: Engine) -> None:
@@ -393,3 +393,90 @@ def test_what_was_said_of_another_volume_is_not_taken_up(
     with pytest.raises(CaseError, match=message):
         session.resume(prompts, labels)
     np.testing.assert_array_equal(session.labels(), before)
+
+
+def test_what_is_noted_is_answered_together_and_undone_together(session: Session) -> None:
+    assert not session.waits
+    assert not session.answer().any()
+    session.box((6, 14, 8), (19, 31, 25), later=True)
+    first = session.click((12, 22, 30), later=True)
+    assert not first.any()
+    assert session.waits
+    mask = session.answer().copy()
+    assert mask[12, 22, 30]
+    assert mask[12, 22, 16]
+    assert not session.waits
+    np.testing.assert_array_equal(session.answer(), mask)
+    # The answer goes with what was noted last; the box waits again.
+    assert session.undo()
+    assert session.waits
+    assert not session.mask().any()
+    boxed = session.answer().copy()
+    assert boxed[12, 22, 16]
+    assert session.undo()
+    assert not session.undo()
+    assert not session.waits
+    np.testing.assert_array_equal(session.box((6, 14, 8), (19, 31, 25)), boxed)
+
+
+def test_boxes_on_two_planes_make_one(session: Session) -> None:
+    session.box((12, 14, 8), (13, 31, 25), later=True)
+    [flat] = session.case().boxes
+    # Nobody has said how thick it is: as thick as it is wide.
+    assert flat == Box((4, 14, 8), (21, 31, 25), 12)
+    session.box((6, 14, 16), (19, 31, 17), join=True, later=True)
+    assert session.case().boxes == (Box((6, 14, 8), (19, 31, 25), 12),)
+    session.undo()
+    assert session.case().boxes == (flat,)
+    session.box((6, 14, 16), (19, 31, 17), later=True)
+    assert session.case().boxes == (Box((6, 14, 9), (19, 31, 24), 12),)
+
+
+def test_a_mask_may_be_of_a_part(session: Session) -> None:
+    whole = np.zeros(SHAPE, bool)
+    whole[12, 20:25, 14:19] = True
+    part = np.zeros((3, 9, 10), np.uint8)
+    part[2, 2:7, 4:9] = 1
+    for verb in (session.scribble, session.lasso):
+        verb(whole, later=True)
+        case, [mark] = session.case(), session._objects.mine.marks
+        session.clear()
+        verb(part, at=(10, 18, 10), later=True)
+        again, [same] = session.case(), session._objects.mine.marks
+        assert (again.clicks, again.boxes) == (case.clicks, case.boxes)
+        np.testing.assert_array_equal(same.voxels, np.argwhere(whole))
+        np.testing.assert_array_equal(same.voxels, mark.voxels)
+        session.clear()
+    with pytest.raises(CaseError, match="reaches outside"):
+        session.scribble(part, at=(22, 18, 10))
+    with pytest.raises(CaseError, match="reaches outside"):
+        session.lasso(part, at=(0, -1, 10))
+    with pytest.raises(CaseError, match="give voxel indices"):
+        session.lasso(part, at=(0, 1, None))  # type: ignore[arg-type]
+
+
+def test_a_mask_alone_is_refined_and_taken_back_as_one(session: Session) -> None:
+    session.click((2, 2, 2), later=True)
+    rough = ellipsoid((12, 22, 16), (4, 6, 6))
+    before = session.case()
+    mask = session.previous(rough, alone=True, refine=True).copy()
+    assert not session.case().clicks
+    assert dice(mask, BALL) > dice(rough, BALL)
+    assert session.undo()
+    assert session.case().clicks == before.clicks
+    assert not session.mask().any()
+    np.testing.assert_array_equal(session.previous(rough, alone=True), rough)
+    np.testing.assert_array_equal(session.previous(rough, refine=True), mask)
+    assert session.where() == (*(slice(int(e.min()), int(e.max()) + 1) for e in np.nonzero(mask)),)
+
+
+def test_clear_forgets_all_but_the_volume(session: Session) -> None:
+    session.box((6, 14, 8), (19, 31, 25))
+    session.new_object()
+    session.lock(1)
+    session.clear()
+    assert (session.objects, session.current, session.shape) == (1, 1, SHAPE)
+    assert not session.labels().any()
+    assert not session.undo()
+    assert session.case().boxes == ()
+    assert session.where() is None

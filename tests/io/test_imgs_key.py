@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from case_files import SHAPE, VOLUME, only_warning, read
-from lexor.errors import CaseError
+from lexor.errors import CaseError, Notes
+from lexor.io.intensity import to_uint8
 
 
 @pytest.mark.parametrize("dtype", ["u2", ">i2", "i8", "f4", "f8", "f2"])
@@ -148,3 +151,17 @@ def test_unusable_volumes(tmp_path: Path, volume: np.ndarray, reason: str):
         read(tmp_path, imgs=volume)
     assert "\n" not in str(caught.value)
     assert ";" in str(caught.value)
+
+
+@given(st.sampled_from(["i1", "i2", "u2"]), st.integers(0, 2**32 - 1), st.sampled_from([1, 5, 300, 9000]))
+def test_numbers_of_two_bytes_are_converted_as_any_others(dtype: str, seed: int, spread: int):
+    rng = np.random.default_rng(seed)
+    limits = np.iinfo(dtype)
+    volume = rng.normal(rng.integers(-50, 100), spread, (3, 4, 5)).clip(limits.min, limits.max).astype(dtype)
+    volume[rng.random(volume.shape) < rng.choice([0, 0.6])] = rng.integers(0, 3)
+    notes, others = Notes(), Notes()
+    found = to_uint8(volume, notes)
+    # Those of four bytes are not counted, but sorted.
+    np.testing.assert_array_equal(found, to_uint8(volume.astype("i4"), others))
+    lines = [line.replace("int32", volume.dtype.name) for line in others.lines("a")]
+    assert list(notes.lines("a")) == lines

@@ -182,6 +182,16 @@ def test_what_is_added_without_a_prediction_waits_for_one(client: Client, direct
     assert client._predict() is not None
     direct.undo()
     np.testing.assert_array_equal(buffer, direct.answer())
+    # What is answered at once answers what waits, too, but is a step of its own.
+    client.reset_interactions()
+    client.add_point_interaction([12, 14, 14], True, run_prediction=False)
+    client.add_point_interaction([12, 34, 28], True)
+    assert buffer[12, 14, 14]
+    assert buffer[12, 34, 28]
+    assert client.undo()
+    assert not buffer.any()
+    client._predict()
+    assert buffer[12, 14, 14]
 
 
 def test_undo_takes_back_prompt_by_prompt(client: Client) -> None:

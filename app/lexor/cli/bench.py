@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lexor.cli.options import Device, failure
+from lexor.cli.options import Device, DeviceOption, ModelOption, failure
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -78,4 +78,47 @@ def segvol(
                 f"{base.seconds / timing.seconds:6.2f} by the clock"
             )
     except (WeightsError, ValueError) as problem:
+        raise failure(problem) from None
+
+
+@app.command()
+def serve(
+    shape: Annotated[str, typer.Option(help="Of the volume, slices x rows x columns.")] = "160x512x512",
+    dtype: Annotated[str, typer.Option(help="As which it is sent: uint8, int16 or float32.")] = "uint8",
+    objects: Annotated[int, typer.Option(min=1, max=40, help="How many are segmented.")] = 4,
+    clicks: Annotated[
+        bool, typer.Option("--clicks/--boxes-alone", help="Also segment each without a box.")
+    ] = True,
+    model: ModelOption = "mobilenet3d",
+    device: DeviceOption = Device.AUTO,
+    reference: Annotated[
+        bool, typer.Option("--reference/--no-reference", help="Also time a pass of nnInteractive's network.")
+    ] = False,
+) -> None:
+    """Time `lexor serve` through nnInteractive's client: upload, clicks, boxes, memory.
+
+    --reference times one pass of a network of nnInteractive's shape on the CPU, with random weights, in the same run.
+    """
+    from lexor.bench.resenc import seconds_of_a_pass
+    from lexor.bench.serving import bench_server
+
+    try:
+        depth, height, width = (int(part) for part in shape.split("x"))
+        if min(depth, height, width) < 1 or dtype not in ("uint8", "int16", "float32"):
+            raise ValueError
+    except ValueError:
+        raise failure(
+            f"--shape {shape} --dtype {dtype}: give for example 160x512x512, and uint8, int16 or float32"
+        ) from None
+    try:
+        typer.echo(f"{shape} {dtype}, {model}, device {device.value}")
+        waits = bench_server((depth, height, width), dtype, objects, clicks, model, device.value)
+        for line in waits.lines():
+            typer.echo(line)
+        if reference:
+            seconds = seconds_of_a_pass()
+            box = sorted(waits.seconds["box"])[len(waits.seconds["box"]) // 2]
+            what = "a pass of nnInteractive's shape"
+            typer.echo(f"{what:32}{seconds:8.2f} s: {seconds / box:.1f} times a box")
+    except (ValueError, RuntimeError, OSError) as problem:
         raise failure(problem) from None

@@ -38,9 +38,10 @@ def serve(
         typer.Option(min=0.001, help="Largest volume, unpacked. Else 4, or a quarter of the memory."),
     ] = None,
 ) -> None:
-    """Segment from napari, 3D Slicer and all that speaks nnInteractive's protocol.
+    """Segment from napari, 3D Slicer, ITK-SNAP and others.
 
-    The programs connect to the address that is printed. Volumes stay in memory, and go with the session.
+    Speaks the protocols of nnInteractive, ITK-SNAP's DLS and MONAI Label. The programs connect to the address that is
+    printed. Volumes stay in memory, and go with the session.
     """
     from lexor.errors import WeightsError
     from lexor.serving import guard, listen
@@ -51,9 +52,9 @@ def serve(
         # Before the model is loaded: an address that is taken is told at once.
         with listen.bind(host, port) as bound:
             service = _service(model, device, weights, _limits(sessions, idle, gigabytes))
-            from lexor.serving import nninteractive
+            from lexor.serving import itksnap, monailabel, nninteractive
 
-            app = service.app([nninteractive.routes], token)
+            app = service.app([nninteractive.routes, itksnap.routes, monailabel.routes], token)
             bound.listen()
             _announce(listen.address(bound), token)
             listen.make_server(app, service.limits.connections).run(sockets=[bound])
@@ -85,6 +86,6 @@ def _service(model: str, device: Device, weights: Path | None, limits: Limits) -
 
 def _announce(url: str, token: str | None) -> None:
     say(f"Lexor listens on {url}")
-    say("In napari (nnInteractive plugin) or 3D Slicer, choose Remote and give this as the server's URL.")
+    say("Give this as the server's URL to the nnInteractive plugin of napari or of 3D Slicer (Remote).")
     say("Clients must send the token, as API key." if token else "Only this machine can connect.")
     say("Stop it with Ctrl+C.")

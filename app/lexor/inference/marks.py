@@ -28,6 +28,12 @@ class Mark:
     voxels: Int[np.ndarray, "n 3"]
     positive: bool
 
+    @property
+    def where(self) -> tuple[slice, slice, slice]:
+        """The smallest box that holds them."""
+        low, high = self.voxels.min(axis=0).tolist(), (self.voxels.max(axis=0) + 1).tolist()
+        return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
+
     def draw(self, mask: Bool[np.ndarray, "D H W"]) -> None:
         """Makes a mask say so, in place."""
         z, y, x = self.voxels.T
@@ -118,8 +124,10 @@ def as_said(
     return labels
 
 
-def sampled(region: Bool[np.ndarray, "D H W"]) -> list[Voxel]:
+def sampled(region: Bool[np.ndarray, "D H W"], first: Voxel = (0, 0, 0)) -> list[Voxel]:
     """A few voxels of a region that is not empty: the innermost, then each the farthest from those before.
+
+    The region begins at the volume's voxel `first`.
 
     Of a lasso they lie inside, half as deep as the innermost at least. A scribble has no inside: all of it counts.
     """
@@ -127,14 +135,14 @@ def sampled(region: Bool[np.ndarray, "D H W"]) -> list[Voxel]:
     assert where is not None
     depth = ndimage.distance_transform_edt(np.pad(region[where], 1))[1:-1, 1:-1, 1:-1]
     places = np.argwhere(depth >= depth.max() / 2)
-    first = int(np.argmax(depth[tuple(places.T)]))
-    chosen = [first]
-    away = np.linalg.norm(places - places[first], axis=1)
+    middle = int(np.argmax(depth[tuple(places.T)]))
+    chosen = [middle]
+    away = np.linalg.norm(places - places[middle], axis=1)
     # Nearer ones would say the same again.
     while len(chosen) < MOST_POINTS and away.max() > 2 * depth.max():
         chosen.append(int(away.argmax()))
         away = np.minimum(away, np.linalg.norm(places - places[chosen[-1]], axis=1))
-    start = [s.start for s in where]
+    start = [s.start + at for s, at in zip(where, first, strict=True)]
     return [(int(z), int(y), int(x)) for z, y, x in places[chosen] + start]
 
 

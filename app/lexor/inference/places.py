@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from lexor.errors import CaseError, shown
-from lexor.geometry import Box, Voxel, nearest, voxel_index
+from lexor.geometry import Box, Voxel, extent, nearest, voxel_index
 from lexor.io.labels import as_integers
 
 
@@ -60,9 +60,33 @@ def mask_of(mask: Any, shape: tuple[int, ...], what: str) -> Bool[np.ndarray, "D
     return inside
 
 
-def region_of(mask: Any, shape: tuple[int, ...], what: str) -> Bool[np.ndarray, "D H W"]:
-    """A mask that is not empty; raises CaseError where it is, and as `mask_of` does."""
-    region = mask_of(mask, shape, what)
-    if not region.any():
+def region_of(
+    mask: Any, shape: tuple[int, ...], what: str, at: Any = None
+) -> tuple[Bool[np.ndarray, "d h w"], Voxel]:
+    """A mask that is not empty, cut down to what is marked, and its first voxel.
+
+    Args:
+        mask: booleans or whole numbers, of the volume; or of a part of it.
+        shape: of the volume.
+        what: it is.
+        at: the part's first voxel in the volume; None: the mask is of the volume.
+
+    Raises:
+        CaseError: it is empty, of another shape, or reaches outside; or it has fractions.
+    """
+    if at is None:
+        inside, first = mask_of(mask, shape, what), (0, 0, 0)
+    else:
+        inside, first = mask_of(mask, np.shape(mask), what), voxel_of(at, "at")
+        if inside.ndim != 3 or any(
+            start < 0 or start + size > whole
+            for start, size, whole in zip(first, inside.shape, shape, strict=True)
+        ):
+            raise CaseError(
+                f"{what} of shape {inside.shape} at {first} reaches outside the volume of shape {shape}"
+            )
+    where = extent(inside)
+    if where is None:
         raise CaseError(f"{what} is empty; mark a voxel at least")
-    return region
+    z, y, x = (start + s.start for start, s in zip(first, where, strict=True))
+    return inside[where], (z, y, x)

@@ -16,20 +16,19 @@ from jaxtyping import Bool, Integer
 from numpy.typing import ArrayLike
 
 from lexor.errors import CaseError, Notes, shown
-from lexor.geometry import Box, Clicks, Shape, Voxel
+from lexor.geometry import Box, Clicks, Shape, Voxel, extent
+from lexor.inference.canvas import hull
 from lexor.inference.engine import Engine
 from lexor.inference.marks import Mark, Prompts, as_said, sampled, thickened
+from lexor.inference.merging import Slices
+from lexor.inference.objects import Objects
 from lexor.inference.places import box_of, mask_of, region_of, voxel_in
 from lexor.inference.prediction import Prediction
-from lexor.inference.steps import Step
 from lexor.inference.targets import PromptMode, check_mode, given_target
 from lexor.inference.volume import Volume
 from lexor.io.case import Case, spacing_of
 from lexor.io.intensity import to_uint8
 from lexor.models.segmenter import Segmenter
-
-# Bytes that undoing may keep of earlier labels, beside the last step.
-MOST_REMEMBERED = 1 << 28
 
 
 class Session:
@@ -65,10 +64,7 @@ class Session:
         self.engine = engine or Engine(model, device, weights=weights)
         self._case: Case | None = None
         self._volume = Volume.of(np.zeros((1, 1, 1), np.uint8))
-        self._labels: np.ndarray | None = None
-        self._prompts: tuple[Prompts, ...] = (Prompts(),)
-        self._current = 1
-        self._history: list[Step] = []
+        self._objects = Objects(self._volume.shape)
 
     def set_volume(
         self, volume: ArrayLike, spacing: tuple[float, float, float] | None = None
@@ -101,18 +97,17 @@ class Session:
         """Takes a case: its volume, and its prompts and last answer as those of objects 1, 2, ..."""
         self._case = case
         self._volume = Volume.of(case.volume, case.spacing)
-        self._prompts = tuple(
+        prompts = tuple(
             Prompts(
                 box=case.boxes[i] if i < len(case.boxes) else None,
                 clicks=case.clicks[i] if i < len(case.clicks) else Clicks(),
             )
             for i in range(max(1, case.n_classes))
         )
-        self._labels = case.previous
-        if self._labels is not None and self._labels.max() > self.objects:
-            self._labels = np.where(self._labels > self.objects, 0, self._labels)
-        self._current = 1
-        self._history = []
+        labels = case.previous
+        if labels is not None and labels.max() > len(prompts):
+            labels = np.where(labels > len(prompts), 0, labels)
+        self._objects = Objects(self._volume.shape, prompts, labels)
 
     def resume(self, prompts: Sequence[Prompts], labels: ArrayLike) -> None:
         """Takes up what was said of the volume, and answered, in an earlier session; all of this one is forgotten.
@@ -136,15 +131,13 @@ class Session:
             raise CaseError(f"labels are {low}..{high}; there are prompts of objects 1..{len(prompts)}")
         for said in prompts:
             said.check(shape)
-        self._prompts = tuple(prompts) or (Prompts(),)
-        self._labels = found.astype(np.uint8 if self.objects <= 255 else np.uint16)
-        self._current = 1
-        self._history = []
+        labelled = found.astype(np.uint8 if high <= 255 else np.uint16)
+        self._objects = Objects(shape, tuple(prompts) or (Prompts(),), labelled)
 
     @property
     def prompts(self) -> tuple[Prompts, ...]:
         """What has been said of objects 1, 2, ..."""
-        return self._prompts
+        return self._objects.prompts
 
     @property
     def shape(self) -> Shape | None:
@@ -154,19 +147,17 @@ class Session:
     @property
     def current(self) -> int:
         """The object that prompts are about."""
-        return self._current
+        return self._objects.current
 
     @property
     def objects(self) -> int:
         """How many objects there are."""
-        return len(self._prompts)
+        return len(self._objects)
 
     def new_object(self) -> int:
         """Makes a new object the current one; its number. A last one about which nothing was said is used again."""
-        if not self._untouched(self.objects):
-            self._prompts += (Prompts(),)
-        self._current = self.objects
-        return self._current
+        self._objects.begin()
+        return self.current
 
     def select(self, number: int) -> None:
         """Makes an object the current one.
@@ -174,7 +165,7 @@ class Session:
         Raises:
             ValueError: there is no such object.
         """
-        self._current = self._checked(number)
+        self._objects.current = self._objects.checked(number)
 
     def lock(self, number: int, locked: bool = True) -> None:
         """Keeps an object's voxels from being given to others; or, not `locked`, allows it again.
@@ -182,14 +173,15 @@ class Session:
         Raises:
             ValueError: there is no such object.
         """
-        number = self._checked(number)
-        self._set_prompts(number, replace(self._prompts[number - 1], locked=locked))
+        number = self._objects.checked(number)
+        self._objects.say(number, replace(self._objects.prompts[number - 1], locked=locked))
 
     def labels(self) -> Integer[np.ndarray, "D H W"]:
         """The labels of all objects, 0 background: uint8, from 256 objects on uint16."""
         shape = self._opened().volume.shape
         dtype = np.uint8 if self.objects <= 255 else np.uint16
-        return np.zeros(shape, dtype) if self._labels is None else self._labels.astype(dtype)
+        labels = self._objects.canvas.labels
+        return np.zeros(shape, dtype) if labels is None else labels.astype(dtype)
 
     def mask(self, number: int | None = None) -> Bool[np.ndarray, "D H W"]:
         """The voxels of an object; None: of the current one.
@@ -198,10 +190,18 @@ class Session:
             CaseError: there is no volume.
             ValueError: there is no such object.
         """
-        shape = self._opened().volume.shape
-        wanted = self._current if number is None else self._checked(number)
-        mask: np.ndarray = np.zeros(shape, bool) if self._labels is None else self._labels == wanted
-        return mask
+        self._opened()
+        return self._objects.canvas.mask(self.current if number is None else self._objects.checked(number))
+
+    def where(self, number: int | None = None) -> Slices | None:
+        """The smallest box that holds an object's mask; None where that is empty.
+
+        Raises:
+            CaseError: there is no volume.
+            ValueError: there is no such object.
+        """
+        self._opened()
+        return self._objects.canvas.where(self.current if number is None else self._objects.checked(number))
 
     def click(self, point: Voxel, positive: bool = True, *, later: bool = False) -> Bool[np.ndarray, "D H W"]:
         """Says that a voxel belongs to the current object, or that it does not.
@@ -240,11 +240,11 @@ class Session:
         """
         shape = self._opened().volume.shape
         box = box_of(lower, upper, z_mid).clipped(shape)
-        before = self._mine if join else replace(self._mine, drawn=())
+        before = self._objects.mine if join else replace(self._objects.mine, drawn=())
         return self._say(before.boxed(box, shape, self._volume.ratio), later)
 
     def scribble(
-        self, mask: ArrayLike, positive: bool = True, *, later: bool = False
+        self, mask: ArrayLike, positive: bool = True, *, at: Voxel | None = None, later: bool = False
     ) -> Bool[np.ndarray, "D H W"]:
         """Says of all voxels of a scribble that they belong to the current object, or that they do not.
 
@@ -253,20 +253,20 @@ class Session:
         Args:
             mask: (D, H, W), booleans or whole numbers.
             positive: whether they belong to it.
+            at: the mask is of a part of the volume that begins at this voxel.
             later: as of a click.
 
         Returns:
             The object's new mask (D, H, W), in which all of these voxels are as was said.
 
         Raises:
-            CaseError: there is no volume; the scribble is empty, or of another shape.
+            CaseError: there is no volume; the scribble is empty, of another shape, or reaches outside.
         """
-        region = region_of(mask, self._opened().volume.shape, "scribble")
-        said = self._said(np.argwhere(region), positive).clicked(sampled(region), positive)
+        said, _, _ = self._marked(mask, positive, "scribble", at)
         return self._say(said, later)
 
     def lasso(
-        self, mask: ArrayLike, positive: bool = True, *, later: bool = False
+        self, mask: ArrayLike, positive: bool = True, *, at: Voxel | None = None, later: bool = False
     ) -> Bool[np.ndarray, "D H W"]:
         """Says of a region, encircled on a slice or in three dimensions, that it belongs to the object, or does not.
 
@@ -275,18 +275,18 @@ class Session:
         Args:
             mask: (D, H, W), booleans or whole numbers.
             positive: whether it belongs to it.
+            at: the mask is of a part of the volume that begins at this voxel.
             later: as of a click.
 
         Returns:
             The object's new mask (D, H, W), in which all of these voxels are as was said.
 
         Raises:
-            CaseError: there is no volume; the region is empty, or of another shape.
+            CaseError: there is no volume; the region is empty, of another shape, or reaches outside.
         """
-        region = region_of(mask, self._opened().volume.shape, "lasso")
-        said = self._said(np.argwhere(region), positive).clicked(sampled(region), positive)
-        if positive and self._untouched(self._current):
-            box = thickened(Box.measured(region), region.shape, self._volume.ratio)
+        said, region, first = self._marked(mask, positive, "lasso", at)
+        if positive and self._objects.untouched(self.current):
+            box = thickened(Box.measured(region).shifted(first), self._volume.shape, self._volume.ratio)
             said = replace(said, box=box, guessed=True)
         return self._say(said, later)
 
@@ -299,19 +299,15 @@ class Session:
         Raises:
             CaseError: there is no volume.
         """
-        if not self._mine.waiting:
-            return self.mask()
-        mask = self._answer(self._mine)
-        noted, answered = (None, *self._history)[-2:]
-        if noted is not None and noted.prompts_alone and noted.current == self._current:
-            assert answered is not None
-            self._history[-2:] = [replace(answered, prompts=noted.prompts)]
-        return mask
+        mine = self._objects.mine
+        if mine.waiting:
+            self._objects.store(*self._found(mine), replace(mine, waiting=False), answered=True)
+        return self.mask()
 
     @property
     def waits(self) -> bool:
         """Whether something was said of the current object that its mask does not answer yet."""
-        return self._mine.waiting
+        return self._objects.mine.waiting
 
     def previous(
         self, mask: ArrayLike, *, alone: bool = False, refine: bool = False
@@ -330,35 +326,31 @@ class Session:
             CaseError: there is no volume, or the mask is of another shape.
         """
         inside = mask_of(mask, self._opened().volume.shape, "mask")
-        prompts = Prompts(locked=self._mine.locked) if alone else self._mine
-        if refine and inside.any():
-            held = self._labels
-            self._labels = self._placed(inside)
+        prompts = Prompts(locked=self._objects.mine.locked) if alone else self._objects.mine
+        where = extent(inside)
+        if refine and where is not None:
+            canvas = self._objects.canvas
+            change = canvas.place(self.current, inside, where, self._objects.locked())
             try:
-                inside = self._found(prompts)
+                inside, where = self._found(prompts)
             finally:
-                self._labels = held
-        return self._store(inside, prompts)
+                canvas.put_back(*change)
+        self._objects.store(inside, where, prompts)
+        return self.mask()
 
     def undo(self) -> bool:
         """Takes back the last prompt on any object; False where there is none. What is locked stays so."""
-        if not self._history:
-            return False
-        step, after = self._history.pop(), self._labels
-        self._prompts, self._current = step.prompts_before(self._prompts), step.current
-        self._labels = None if after is None else step.labels_before(after)
-        return True
+        return self._objects.undo()
 
     def reset(self) -> None:
         """Forgets the current object's prompts and mask, which `undo` brings back."""
-        self._store(np.zeros(self._opened().volume.shape, bool), Prompts(locked=self._mine.locked))
+        nothing = np.zeros(self._opened().volume.shape, bool)
+        self._objects.store(nothing, None, Prompts(locked=self._objects.mine.locked))
 
     def clear(self) -> None:
         """Forgets all objects and all steps, as if the volume had just been set."""
         self._opened()
-        self._prompts, self._current = (Prompts(),), 1
-        self._labels = None
-        self._history = []
+        self._objects = Objects(self._volume.shape)
 
     def predict(
         self,
@@ -385,13 +377,13 @@ class Session:
         """
         check_mode(prompt)
         prediction = self.engine.predict(
-            self.case(), self._volume, prompt, top, strict=strict, probabilities=probabilities
+            self._now(), self._volume, prompt, top, strict=strict, probabilities=probabilities
         )
-        missing = prediction.n_classes - self.objects
-        before = self._prompts
-        self._prompts += (Prompts(),) * max(0, missing)
-        labels = as_said(prediction.labels, self._prompts, self._labels, marked=prompt == "given")
-        self._remember(before, labels.copy())
+        before = self._objects.prompts
+        self._objects.make(prediction.n_classes)
+        held = self._objects.canvas.labels
+        labels = as_said(prediction.labels, self._objects.prompts, held, marked=prompt == "given")
+        self._objects.relabel(labels.copy(), before)
         return replace(prediction, labels=labels)
 
     def add_clicks(self, clicks: Mapping[int, tuple[Voxel, bool]]) -> None:
@@ -408,10 +400,9 @@ class Session:
         inside = {number: (voxel_in(shape, point), positive) for number, (point, positive) in clicks.items()}
         if min(clicks, default=1) < 1:
             raise ValueError(f"object {min(clicks)}: they are numbered from 1")
-        missing = max(clicks, default=0) - self.objects
-        self._prompts += (Prompts(),) * max(0, missing)
+        self._objects.make(max(clicks, default=0))
         for number, (point, positive) in inside.items():
-            self._set_prompts(number, self._prompts[number - 1].clicked([point], positive))
+            self._objects.say(number, self._objects.prompts[number - 1].clicked([point], positive))
 
     def case(self) -> Case:
         """The volume with all prompts and labels as a challenge case.
@@ -419,105 +410,70 @@ class Session:
         Raises:
             CaseError: there is no volume.
         """
+        case = self._now()
+        return case if case.previous is None else replace(case, previous=case.previous.copy())
+
+    def _now(self) -> Case:
+        """As `case`, with the labels that the next prompt changes."""
         case = self._opened()
-        boxes = tuple(prompts.box for prompts in self._prompts)
-        clicks = tuple(prompts.clicks for prompts in self._prompts)
+        boxes = tuple(prompts.box for prompts in self._objects.prompts)
+        clicks = tuple(prompts.clicks for prompts in self._objects.prompts)
         # What nobody gives, a case has not: that is more than to give nothing for each class.
         return replace(
             case,
             boxes=boxes if case.boxes or any(box is not None for box in boxes) else (),
             clicks=clicks if case.clicks or any(own.points for own in clicks) else (),
-            previous=self._labels,
+            previous=self._objects.canvas.labels,
         )
-
-    @property
-    def _mine(self) -> Prompts:
-        return self._prompts[self._current - 1]
 
     def _opened(self) -> Case:
         if self._case is None:
             raise CaseError("there is no volume; call set_volume first")
         return self._case
 
-    def _checked(self, number: int) -> int:
-        if number not in range(1, self.objects + 1):
-            raise ValueError(f"object {number}: there are 1..{self.objects}")
-        return int(number)
-
-    def _untouched(self, number: int) -> bool:
-        prompts = self._prompts[number - 1]
-        return (
-            prompts.box is None
-            and not prompts.marks
-            and not prompts.clicks.points
-            and not self.mask(number).any()
-        )
-
     def _said(self, voxels: np.ndarray, positive: bool) -> Prompts:
         """The current object's prompts with a mark."""
-        return replace(self._mine, marks=(*self._mine.marks, Mark(voxels, positive)))
+        mine = self._objects.mine
+        return replace(mine, marks=(*mine.marks, Mark(voxels, positive)))
 
-    def _set_prompts(self, number: int, prompts: Prompts) -> tuple[Prompts, ...]:
-        self._prompts = (*self._prompts[: number - 1], prompts, *self._prompts[number:])
-        return self._prompts
+    def _marked(
+        self, mask: ArrayLike, positive: bool, what: str, at: Voxel | None
+    ) -> tuple[Prompts, np.ndarray, Voxel]:
+        """The current object's prompts with a mask; its marked part, and the first voxel of that."""
+        region, first = region_of(mask, self._opened().volume.shape, what, at)
+        said = self._said(np.argwhere(region) + first, positive)
+        return said.clicked(sampled(region, first), positive), region, first
 
     def _say(self, prompts: Prompts, later: bool) -> Bool[np.ndarray, "D H W"]:
         """The current object's mask, now that this has been said of it or noted for later."""
         if not later:
             return self._answer(prompts)
-        before = self._prompts
-        self._set_prompts(self._current, replace(prompts, waiting=True))
-        self._keep(Step.of_prompts(before, self._current, self._labels))
+        self._objects.note(prompts)
         return self.mask()
 
     def _answer(self, prompts: Prompts) -> Bool[np.ndarray, "D H W"]:
         """The current object's new mask, now that this has been said of it."""
-        return self._store(self._found(prompts), replace(prompts, waiting=False))
+        self._objects.store(*self._found(prompts), replace(prompts, waiting=False))
+        return self.mask()
 
-    def _found(self, prompts: Prompts) -> Bool[np.ndarray, "D H W"]:
-        """What the network makes of prompts for the current object; nothing of it is kept."""
-        before = self._prompts
-        self._set_prompts(self._current, prompts)
+    def _found(self, prompts: Prompts) -> tuple[Bool[np.ndarray, "D H W"], Slices | None]:
+        """What the network makes of prompts for the current object, and a box that holds it; nothing is kept."""
+        objects = self._objects
+        before = objects.prompts
+        objects.say(self.current, prompts)
         try:
-            target = given_target(self.case(), self._current)
+            target = given_target(self._now(), self.current, objects.canvas.where(self.current))
             assert target is not None
             if prompts.guessed:
                 # Its z range is not the object's.
                 target = replace(target, source="clicks")
             mask = np.zeros(self._volume.shape, bool)
+            parts: list[Slices | None] = [mark.where for mark in prompts.marks]
             for _, answer in self.engine.answers(self._volume, [target]):
                 mask[answer.where] = (answer.logits > 0).numpy()
+                parts.append(answer.where)
         finally:
-            self._prompts = before
+            objects.prompts = before
         for mark in prompts.marks:
             mark.draw(mask)
-        return mask
-
-    def _placed(self, mask: Bool[np.ndarray, "D H W"]) -> Integer[np.ndarray, "D H W"]:
-        """The labels with a mask as the current object's, but for the voxels of locked objects."""
-        labels = self.labels()
-        locked = [i for i, p in enumerate(self._prompts, start=1) if p.locked and i != self._current]
-        mask = mask & ~np.isin(labels, locked)
-        labels[labels == self._current] = 0
-        labels[mask] = self._current
-        return labels
-
-    def _store(self, mask: Bool[np.ndarray, "D H W"], prompts: Prompts) -> Bool[np.ndarray, "D H W"]:
-        """Makes a mask the current object's, but for the voxels of locked objects, as a step that can be undone."""
-        labels = self._placed(mask)
-        before = self._prompts
-        self._set_prompts(self._current, prompts)
-        self._remember(before, labels)
-        return self.mask()
-
-    def _remember(self, before: tuple[Prompts, ...], labels: np.ndarray) -> None:
-        """Replaces the labels, and keeps what they were where they differ."""
-        step = Step.between(before, self._current, self._labels, labels)
-        self._labels = labels
-        self._keep(step)
-
-    def _keep(self, step: Step) -> None:
-        """Puts a step into the history, from which the oldest go where it grows too large."""
-        self._history.append(step)
-        while len(self._history) > 1 and sum(step.bytes for step in self._history) > MOST_REMEMBERED:
-            self._history.pop(0)
+        return mask, hull(parts)

@@ -31,11 +31,6 @@ class Step:
         where = extent(before != after) or NOWHERE
         return cls(prompts, current, where, before[where].copy())
 
-    @classmethod
-    def of_prompts(cls, prompts: tuple[Prompts, ...], current: int, labels: np.ndarray | None) -> Step:
-        """The step that changes prompts alone, and no labels."""
-        return cls(prompts, current, NOWHERE, None if labels is None else labels[NOWHERE])
-
     @property
     def prompts_alone(self) -> bool:
         """Whether it has changed no labels."""
@@ -45,14 +40,6 @@ class Step:
     def bytes(self) -> int:
         """Of the labels."""
         return 0 if self.labels is None else self.labels.nbytes
-
-    def labels_before(self, after: np.ndarray) -> np.ndarray | None:
-        """The labels before the step, from those after it."""
-        if self.labels is None:
-            return None
-        before = after.astype(np.promote_types(after.dtype, self.labels.dtype))
-        before[self.where] = self.labels
-        return before
 
     def prompts_before(self, after: tuple[Prompts, ...]) -> tuple[Prompts, ...]:
         """The prompts before the step; what is locked stays so. Objects are only ever added."""

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from scipy import ndimage
 
 from lexor.errors import CaseError, printable, shown
-from lexor.geometry import Box, Clicks, Voxel, extent
+from lexor.geometry import Box, Clicks, Voxel
 from lexor.inference.views import Triple, View, triple
 from lexor.io.case import Case
 from lexor.io.prompts import MAX_CLASSES
@@ -199,15 +199,19 @@ def _check_inside(case: Case) -> None:
                 raise CaseError(f"{case.name}: boxes[{index}]: {error}") from None
 
 
-def given_target(case: Case, index: int) -> Target | None:
+def given_target(case: Case, index: int, seen: tuple[slice, slice, slice] | None) -> Target | None:
     """The target of one class, by its own prompts; None where it has none.
+
+    Args:
+        case: its case.
+        index: the class.
+        seen: the smallest box that holds it in the case's last answer; None: it is not in that.
 
     Raises:
         CaseError: a box or click is outside the volume.
     """
     _check_inside(case)
-    where = None if case.previous is None else extent(case.previous == index)
-    return _given(case, index, where, Claims.of(case.clicks))
+    return _given(case, index, seen, Claims.of(case.clicks))
 
 
 def _given(case: Case, index: int, seen: tuple[slice, slice, slice] | None, claims: Claims) -> Target | None:

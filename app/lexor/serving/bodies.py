@@ -44,16 +44,17 @@ async def read_body(request: Request, most: int, stall_seconds: float = 60.0) ->
 async def read_json(request: Request, stall_seconds: float = 60.0) -> dict[str, Any]:
     """The JSON object of a request's body; an empty one where there is no body."""
     body = await read_body(request, JSON_BYTES, stall_seconds)
-    return _object(bytes(body), "the body") if body.strip() else {}
+    return parsed(bytes(body), "the body") if body.strip() else {}
 
 
 def json_header(request: Request, name: str) -> dict[str, Any]:
     """The JSON object of a header; an empty one where the header is missing."""
     text = request.headers.get(name)
-    return {} if text is None else _object(text.encode("latin-1"), f"the header {name}")
+    return {} if text is None else parsed(text.encode("latin-1"), f"the header {name}")
 
 
-def _object(text: bytes, what: str) -> dict[str, Any]:
+def parsed(text: bytes, what: str) -> dict[str, Any]:
+    """A JSON object; raises Refusal where it is none, or too long."""
     if len(text) > JSON_BYTES:
         raise Refusal(413, f"{what} has {len(text):,} bytes; give at most {JSON_BYTES:,}")
 

@@ -87,6 +87,9 @@ class Guard:
         origin = headers.get(b"origin")
         if origin is not None and _authority(origin) != host.lower():
             raise Refusal(403, f"a page of {shown(origin)} must not ask this server")
+        # A picture's or a frame's request names no origin, but browsers say so much.
+        if headers.get(b"sec-fetch-site", "none") not in ("none", "same-origin"):
+            raise Refusal(403, "a page of another site must not ask this server")
         if self.token is None:
             if not is_loopback(_host_name(host)):
                 raise Refusal(

@@ -18,6 +18,9 @@ import numpy as np
 
 from lexor.errors import shown
 from lexor.geometry import Shape, extent
+from lexor.inference.canvas import hull
+from lexor.inference.merging import Slices
+from lexor.inference.places import box_of
 from lexor.inference.session import Session
 from lexor.serving import places
 from lexor.serving.bodies import flag, json_header, read_body, read_json
@@ -45,6 +48,7 @@ class Desk:
         session: its volume, and what it said of it.
         dtype: of the client's buffer; None before it told.
         held: (D, H, W) what that buffer holds.
+        within: a box that holds all of it; None: it is empty.
         autozoom: as the client wishes. Lexor always looks as far around as it needs, so it changes nothing.
     """
 
@@ -52,6 +56,7 @@ class Desk:
         self.session = session
         self.dtype: np.dtype[Any] | None = None
         self.held: np.ndarray | None = None
+        self.within: Slices | None = None
         self.autozoom = True
 
     @property
@@ -70,17 +75,29 @@ class Desk:
         """The client's buffer is of that dtype, and empty; None: it has none."""
         self.dtype = dtype
         self.held = None if dtype is None else np.zeros(self.shape, bool)
+        self.within = None
+
+    def fill_buffer(self, mask: np.ndarray) -> None:
+        """The client has put a mask into its buffer."""
+        if self.held is not None:
+            self.held, self.within = mask, extent(mask)
 
     def change(self) -> tuple[list[list[int]], np.ndarray] | None:
         """Where the mask differs from the client's buffer, and what it is there; the client is then told."""
         if self.held is None or self.dtype is None:
             return None
-        mask = self.session.mask()
-        where = extent(mask != self.held)
-        if where is None:
+        # Outside of both masks there is nothing to compare.
+        here = hull([self.session.where(), self.within])
+        if here is None:
             return None
-        self.held[where] = mask[where]
-        return [[s.start, s.stop] for s in where], mask[where].astype(self.dtype)
+        mask = self.session.mask()[here]
+        inner = extent(mask != self.held[here])
+        self.within = self.session.where()
+        if inner is None:
+            return None
+        self.held[here] = mask
+        where = [[i.start + h.start, i.stop + h.start] for i, h in zip(inner, here, strict=True)]
+        return where, mask[inner].astype(self.dtype)
 
 
 def routes(service: Service) -> Sequence[BaseRoute]:
@@ -241,11 +258,8 @@ class _Protocol:
                 # They draw several boxes on one object, on one slice each.
                 desk.session.box(lower, upper, join=True, later=not now)
                 return
-            region = np.zeros(desk.shape, bool)
-            region[
-                tuple(slice(max(0, low), max(0, high)) for low, high in zip(lower, upper, strict=True))
-            ] = True
-            desk.session.lasso(region, False, later=not now)
+            inside = box_of(lower, upper).clipped(desk.shape)
+            desk.session.lasso(np.ones(inside.shape, bool), False, at=inside.lower, later=not now)
 
         return await self._reply(lease, "a box", say, now)
 
@@ -266,7 +280,8 @@ class _Protocol:
             crop = await self._mask(request, size)
 
             def say(desk: Desk) -> None:
-                verb(desk.session, places.whole_mask(crop, where, shape), positive, later=not now)
+                at = tuple(s.start for s in where)
+                verb(desk.session, places.marked(crop), positive, at=at, later=not now)
 
             return await self._answered(lease, desk, what, say, now)
 
@@ -278,10 +293,9 @@ class _Protocol:
             mask = await self._mask(request, shape)
 
             def say(desk: Desk) -> None:
-                inside = places.whole_mask(mask, places.part(None, shape, ""), shape)
-                if desk.held is not None:
-                    # The client puts it into its buffer itself.
-                    desk.held = inside
+                inside = places.marked(mask)
+                # The client puts it into its buffer itself.
+                desk.fill_buffer(inside)
                 desk.session.previous(inside, alone=True, refine=now)
 
             return await self._answered(lease, desk, "an initial mask", say, now)

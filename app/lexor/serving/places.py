@@ -98,14 +98,13 @@ def spacing(values: Any, shape: Shape) -> tuple[float, float, float] | None:
     return z, y, x
 
 
-def whole_mask(crop: np.ndarray, where: tuple[slice, slice, slice], shape: Shape) -> np.ndarray:
-    """A part's mask as one of the volume: boolean (D, H, W), true where the part is not 0.
+def marked(mask: np.ndarray) -> np.ndarray:
+    """Where a mask is not 0, booleans of its shape.
 
     Raises:
-        CaseError: the part holds something that is no number.
+        CaseError: it holds something that is no number.
     """
-    if crop.dtype.kind == "f" and not np.isfinite(crop).all():
+    if mask.dtype.kind == "f" and not np.isfinite(mask).all():
         raise CaseError("the mask holds NaN or infinity; give 0 and 1")
-    mask = np.zeros(shape, bool)
-    mask[where] = crop != 0
-    return mask
+    found: np.ndarray = mask != 0
+    return found
