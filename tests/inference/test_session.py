@@ -14,7 +14,7 @@ from lexor.errors import CaseError
 from lexor.evaluation.metrics import dice
 from lexor.geometry import Box, Clicks
 from lexor.inference.engine import Engine
-from lexor.inference.marks import MOST_POINTS, sampled, thickened
+from lexor.inference.marks import MOST_POINTS, Mark, Prompts, sampled, thickened
 from lexor.inference.predictor import Predictor
 from lexor.inference.volume import Volume
 from lexor.io.case import Case
@@ -348,6 +348,51 @@ def test_clicks_that_are_refused_are_not_kept(session: Session) -> None:
     with pytest.raises(ValueError, match="numbered from 1"):
         session.add_clicks({0: ((12, 22, 16), True)})
     assert session.case().clicks == ()
+
+
+def test_another_session_takes_up_what_was_said(session: Session, engine: Engine) -> None:
+    session.box((5, 13, 7), (20, 32, 26))
+    session.click((12, 22, 16), positive=False)
+    session.lock(1)
+    session.new_object()
+    session.box((7, 17, 32), (18, 32, 45))
+    session.scribble(ellipsoid((12, 24, 38), (1, 2, 2)))
+    other = Session(engine=engine)
+    other.open(replace(session.case(), boxes=(), clicks=(), previous=None))
+    other.resume(session.prompts, session.labels())
+    assert other.objects == 2
+    assert other.current == 1
+    assert not other.undo()
+    np.testing.assert_array_equal(other.labels(), session.labels())
+    assert other.prompts == session.prompts
+    # The next prompt is answered alike by both, and what was said before still holds.
+    for each in (session, other):
+        each.select(2)
+        each.click((12, 30, 40))
+    np.testing.assert_array_equal(other.labels(), session.labels())
+    assert not other.mask(1)[12, 22, 16]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "labels", "message"),
+    [
+        ((Prompts(),), np.zeros((2, 2, 2), np.uint8), "labels are uint8 of shape"),
+        ((Prompts(),), np.zeros(SHAPE), "labels are float64 of shape"),
+        ((Prompts(),), np.full(SHAPE, 2), "there are prompts of objects 1..1"),
+        ((Prompts(),), np.full(SHAPE, -1), "labels are -1..-1"),
+        ((Prompts(Box((0, 0, 0), (99, 9, 9), 1)),), np.zeros(SHAPE, np.uint8), "goes beyond"),
+        ((Prompts(clicks=Clicks(((0, 0, 48),), (True,))),), np.zeros(SHAPE, np.uint8), "outside"),
+        ((Prompts(marks=(Mark(np.array([[-1, 0, 0]]), True),)),), np.zeros(SHAPE, np.uint8), "outside"),
+    ],
+)
+def test_what_was_said_of_another_volume_is_not_taken_up(
+    session: Session, prompts: tuple[Prompts, ...], labels: np.ndarray, message: str
+) -> None:
+    session.previous(BALL)
+    before = session.labels()
+    with pytest.raises(CaseError, match=message):
+        session.resume(prompts, labels)
+    np.testing.assert_array_equal(session.labels(), before)
 
 
 def test_what_is_noted_is_answered_together_and_undone_together(session: Session) -> None:

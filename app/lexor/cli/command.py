@@ -27,6 +27,7 @@ from lexor.cli.retrain import retrain
 from lexor.cli.serve import serve
 from lexor.cli.synth import synth
 from lexor.cli.train import train
+from lexor.cli.view import view
 
 # Exit status: an error that no command foresaw.
 FAULT = 3
@@ -50,6 +51,7 @@ for command in (
     report,
     evaluate,
     serve,
+    view,
     demo,
     train,
     retrain,

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from scipy import ndimage
 
+from lexor.errors import CaseError
 from lexor.geometry import Box, Clicks, Voxel, extent
 
 # A scribble or lasso is shown to the network as so many clicks at most.
@@ -79,6 +80,17 @@ class Prompts:
         # A flat box is drawn through an object; several of them may all miss its ends.
         guessed = whole != both or (len(drawn) > 1 and any(1 in each.shape for each in drawn))
         return replace(self, box=whole, guessed=guessed, drawn=drawn)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """That all of it is about voxels of a volume (D, H, W); raises CaseError."""
+        if self.box is not None and self.box != self.box.clipped(shape):
+            raise CaseError(f"box {self.box.lower} to {self.box.upper} goes beyond a volume of shape {shape}")
+        for voxels in (
+            np.array(self.clicks.points, int).reshape(-1, 3),
+            *(mark.voxels for mark in self.marks),
+        ):
+            if ((voxels < 0) | (voxels >= np.array(shape))).any():
+                raise CaseError(f"there are prompts outside of the volume of shape {shape}")
 
     def clicked(self, points: Sequence[Voxel], positive: bool) -> Prompts:
         """With more clicks."""

@@ -7,7 +7,7 @@ The verbs are those of segment-anything (`set_image`, `predict`) and nnInteracti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +108,36 @@ class Session:
         if labels is not None and labels.max() > len(prompts):
             labels = np.where(labels > len(prompts), 0, labels)
         self._objects = Objects(self._volume.shape, prompts, labels)
+
+    def resume(self, prompts: Sequence[Prompts], labels: ArrayLike) -> None:
+        """Takes up what was said of the volume, and answered, in an earlier session; all of this one is forgotten.
+
+        Args:
+            prompts: those of objects 1, 2, ..., as `prompts` gave them.
+            labels: (D, H, W), whole numbers, of no other objects.
+
+        Raises:
+            CaseError: there is no volume; the labels are of another shape or of other objects, or a voxel that
+                something was said of is outside of it.
+        """
+        shape = self._opened().volume.shape
+        found = np.asarray(labels)
+        if found.shape != shape or found.dtype.kind not in "iu":
+            raise CaseError(
+                f"labels are {found.dtype} of shape {found.shape}; give whole numbers of shape {shape}"
+            )
+        low, high = int(found.min()), int(found.max())
+        if low < 0 or high > len(prompts):
+            raise CaseError(f"labels are {low}..{high}; there are prompts of objects 1..{len(prompts)}")
+        for said in prompts:
+            said.check(shape)
+        labelled = found.astype(np.uint8 if high <= 255 else np.uint16)
+        self._objects = Objects(shape, tuple(prompts) or (Prompts(),), labelled)
+
+    @property
+    def prompts(self) -> tuple[Prompts, ...]:
+        """What has been said of objects 1, 2, ..."""
+        return self._objects.prompts
 
     @property
     def shape(self) -> Shape | None:

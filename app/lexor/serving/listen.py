@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
     from uvicorn import Server
 
-_NEEDED = ("blosc2", "starlette", "uvicorn")
+_NEEDED = ("blosc2", "fastapi", "uvicorn")
 
 
 def check_installed() -> None:
