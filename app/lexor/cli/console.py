@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
-
+from lexor.cli.output import say
 from lexor.errors import printable
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
     from lexor.models.factory import ModelInfo
     from lexor.models.inventory import Found
     from lexor.models.measure import Measure
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 class Advance:
     """Prints a line per finished item and moves the bar, if there is one."""
 
-    def __init__(self, console: Console, bar: Progress | None, total: int) -> None:
-        self._console = console
+    def __init__(self, bar: Progress | None, total: int) -> None:
         self._bar = bar
         self._task = bar.add_task("cases", total=total) if bar else None
 
@@ -35,23 +34,32 @@ class Advance:
 
     def note(self, line: str) -> None:
         """A line that belongs to the item at hand."""
-        self._console.print(Text(printable(line)), soft_wrap=True)
+        if self._bar is None:
+            say(line)
+        else:
+            from rich.text import Text
+
+            self._bar.console.print(Text(printable(line)), soft_wrap=True)
 
 
 @contextlib.contextmanager
 def progress(total: int) -> Iterator[Advance]:
     """A progress bar over `total` items on a terminal; without one, only the lines."""
-    console = Console()
-    if not console.is_terminal:
-        yield Advance(console, None, total)
+    # A container's output is no terminal: there rich is not even imported.
+    if not sys.stdout.isatty():
+        yield Advance(None, total)
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        yield Advance(bar.console, bar, total)
+    with Progress(*columns, transient=True) as bar:
+        yield Advance(bar, total)
 
 
 def print_models(models: Sequence[ModelInfo], measures: Sequence[Measure] = ()) -> None:
     """The registry as a table, with what each model costs where that was measured."""
+    from rich.table import Table
+
     by_name = {measure.name: measure for measure in measures}
     precisions = list(dict.fromkeys(kind for measure in measures for kind in measure.seconds))
     processors = list(dict.fromkeys(kind for measure in measures for kind in measure.cpu_seconds))
@@ -82,6 +90,8 @@ def print_models(models: Sequence[ModelInfo], measures: Sequence[Measure] = ()) 
 
 def print_weights(found: Sequence[Found]) -> None:
     """The weights of the folders that are searched, as a table."""
+    from rich.table import Table
+
     table = Table("weights", "model", "parameters", "MB", "licence", "")
     for weights in found:
         entry = weights.entry
@@ -99,10 +109,14 @@ def print_weights(found: Sequence[Found]) -> None:
 
 def _add_row(table: Table, *cells: str) -> None:
     """A row of cells as they are: what stands in a file, or is its name, is no markup."""
+    from rich.text import Text
+
     table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def _print_table(table: Table) -> None:
+    from rich.console import Console
+
     console = Console()
     if not console.is_terminal:  # a narrow default width would cut the cells
         console = Console(width=200)
