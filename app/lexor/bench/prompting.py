@@ -94,7 +94,7 @@ def compare(
             theirs.append(_timed(lambda done: textbook.find_boxes(volume, top, parameters, done).boxes))
         ours.append(_timed(lambda done: _lexor(volume, top, parameters, device, done)))
     peaks: list[float | None] = [None, None]
-    on_cpu = select_backend(device, volume.size).name == "cpu"
+    on_cpu = select_backend(device).name == "cpu"
     if with_memory:
         # Not the boxes but the process matters: hence the functions and not the lambdas above.
         measured = [
@@ -113,17 +113,15 @@ def _lexor(
     device: str,
     done: Done = lambda stage: None,
 ) -> list[Box]:
-    backend = select_backend(device, volume.size)
+    backend = select_backend(device)
 
     def finished(stage: str) -> None:
         if backend.name == "cuda":  # kernels run on after their call has returned
             backend.xp.cuda.Device().synchronize()
         done(stage)
 
-    try:
+    with backend.computing():
         return find_boxes(volume, top, parameters, backend, finished)
-    finally:
-        backend.release()
 
 
 def _timed(work: Callable[[Done], list[Box]]) -> Timing:
