@@ -38,3 +38,11 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
     monkeypatch.setenv(FOLDER, str(tmp_path))
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "file" / "cache"))
     assert fill_kernel_cache() == 0
+
+
+def test_the_image_brings_the_folder_that_is_read() -> None:
+    root = Path(__file__).resolve().parents[3]
+    dockerfile = (root / "Dockerfile").read_text()
+    assert f"{FOLDER}=/workspace/kernels" in dockerfile
+    assert "COPY kernels kernels" in dockerfile
+    assert (root / "kernels" / "README.md").is_file()
