@@ -71,7 +71,7 @@ def test_a_rehearsal_takes_every_step(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(gpu, "SCENES", {"mix.scenes": 1, "mix.initial": 1, "batch": 1, "budget.steps": 2})
     check = gpu.Check(
         device="cpu",
-        tests=Path(__file__).parents[1] / "prompting" / "backends" / "test_cuda.py",
+        tests=Path(__file__).parents[1] / "prompting",
         shapes=((8, 32, 32),),
         sizes=Sizes((8, 32, 32), (8, 32, 32), 1, 1, 1),
         kinds=("one",),

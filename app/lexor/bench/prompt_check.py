@@ -22,8 +22,8 @@ from lexor.prompting.closing import close_with_ball
 from lexor.prompting.intensity import checked_volume
 
 PAPER = textbook.PAPER
-# Bytes a voxel that each stage cannot avoid to read and write, of a uint8 volume: it is read, and smoothed to
-# float32; that is read for the statistics, and again for the mask, of bytes; that becomes int32 labels, which are read.
+# Bytes a voxel that each stage cannot avoid to read and write. A uint8 volume is read, and smoothed to float32. That
+# is read for the statistics, and again for the mask, of bytes. It becomes int32 labels, which are read for the boxes.
 LEAST_BYTES = {"smoothing": 1 + 4, "statistics": 4, "mask": 4 + 1, "components": 1 + 4, "boxes": 4}
 # A copy of so many bytes tells the memory's speed.
 COPIED = 1 << 28
