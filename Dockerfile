@@ -47,16 +47,19 @@ RUN python3 -m venv /tmp/pip \
 
 COPY README.md LICENSE predict.sh ./
 COPY weights weights
+COPY kernels kernels
 COPY app app
 # The file system may be read-only, and the organisers start six cold containers per case. pip has compiled the rest.
 RUN .venv/bin/python -m compileall -q app && mkdir inputs && mkdir -m 1777 outputs
 
 # LEXOR_INPUTS, LEXOR_OUTPUTS: the folders of a `lexor predict` that names none.
+# LEXOR_KERNELS: GPU kernels that were compiled beforehand, if any (make image-kernels).
 # Any uid, with or without an entry in /etc/passwd: what wants a home or a cache finds it in /tmp.
 # GOMP_SPINCOUNT: threads that spin while they wait cost ten times the time on a host whose cores are busy (cores.py).
 ENV PATH=/workspace/.venv/bin:${PATH} \
     LEXOR_INPUTS=/workspace/inputs \
     LEXOR_OUTPUTS=/workspace/outputs \
+    LEXOR_KERNELS=/workspace/kernels \
     HOME=/tmp \
     USER=lexor \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -86,7 +86,7 @@ def test_the_peak_of_a_call_is_what_it_allocates() -> None:
 
 def test_the_prompt_needs_less_than_three_bytes_a_voxel_beyond_the_smoothed_volume() -> None:
     volume = body((64, 256, 256))
-    peak = memory.peak_bytes(prompting._lexor, volume, 1, textbook.PAPER, "cpu")
+    peak = memory.peak_bytes(prompting.lexor_boxes, volume, 1, textbook.PAPER, "cpu")
     if peak is None:
         pytest.skip("the kernel does not tell a process its peak memory")
     assert prompting.SMOOTHED_BYTES - 1 < peak / volume.size < prompting.SMOOTHED_BYTES + 3

@@ -27,6 +27,14 @@ def peak_bytes(work: Callable[..., object], *args: Any) -> int | None:
         return pool.submit(_measure, work, *args).result()
 
 
+def peak_of_process() -> int | None:
+    """Peak of the resident memory of this process since it began; None where the kernel does not tell."""
+    try:
+        return _status("VmHWM")
+    except (OSError, KeyError):
+        return None
+
+
 def _measure(work: Callable[..., object], *args: Any) -> int | None:
     work(*args)
     _return_freed_memory()

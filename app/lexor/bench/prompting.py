@@ -91,42 +91,42 @@ def compare(
     theirs: list[Timing] = []
     for turn in range(repeats):
         if turn % 3 == 0:
-            theirs.append(_timed(lambda done: textbook.find_boxes(volume, top, parameters, done).boxes))
-        ours.append(_timed(lambda done: _lexor(volume, top, parameters, device, done)))
+            theirs.append(taken(lambda done: textbook.find_boxes(volume, top, parameters, done).boxes))
+        ours.append(taken(lambda done: lexor_boxes(volume, top, parameters, device, done)))
     peaks: list[float | None] = [None, None]
-    on_cpu = select_backend(device, volume.size).name == "cpu"
+    on_cpu = select_backend(device).name == "cpu"
     if with_memory:
         # Not the boxes but the process matters: hence the functions and not the lambdas above.
         measured = [
             memory.peak_bytes(textbook.find_boxes, volume, top, parameters),
-            memory.peak_bytes(_lexor, volume, top, parameters, "cpu") if on_cpu else None,
+            memory.peak_bytes(lexor_boxes, volume, top, parameters, "cpu") if on_cpu else None,
         ]
         peaks = [None if peak is None else peak / volume.size for peak in measured]
     fastest, best = (min(timings, key=lambda timing: timing.seconds) for timings in (theirs, ours))
     return Comparison(name, volume.shape, fastest, ours[0], best, peaks[0], peaks[1])
 
 
-def _lexor(
+def lexor_boxes(
     volume: np.ndarray,
     top: int,
     parameters: IntensityParameters,
     device: str,
     done: Done = lambda stage: None,
 ) -> list[Box]:
-    backend = select_backend(device, volume.size)
+    """Algorithm 1 as Lexor runs it; `done` hears of each stage when the device is done with it."""
+    backend = select_backend(device)
 
     def finished(stage: str) -> None:
         if backend.name == "cuda":  # kernels run on after their call has returned
             backend.xp.cuda.Device().synchronize()
         done(stage)
 
-    try:
+    with backend.computing():
         return find_boxes(volume, top, parameters, backend, finished)
-    finally:
-        backend.release()
 
 
-def _timed(work: Callable[[Done], list[Box]]) -> Timing:
+def taken(work: Callable[[Done], list[Box]]) -> Timing:
+    """What a run takes, that tells of its stages."""
     stages: dict[str, float] = {}
     processor = time.process_time()
     start = last = time.perf_counter()

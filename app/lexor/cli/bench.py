@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lexor.cli.options import Device, DeviceOption, ModelOption, failure
+from lexor.cli.options import Device, DeviceOption, ModelOption, check_folders, failure
+from lexor.cli.output import say
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -103,16 +104,10 @@ def serve(
     from lexor.bench.serving import bench_server
 
     try:
-        depth, height, width = (int(part) for part in shape.split("x"))
-        if min(depth, height, width) < 1 or dtype not in ("uint8", "int16", "float32"):
-            raise ValueError
-    except ValueError:
-        raise failure(
-            f"--shape {shape} --dtype {dtype}: give for example 160x512x512, and uint8, int16 or float32"
-        ) from None
-    try:
+        if dtype not in ("uint8", "int16", "float32"):
+            raise ValueError(f"dtype is {dtype!r}; give uint8, int16 or float32")
         typer.echo(f"{shape} {dtype}, {model}, device {device.value}")
-        waits = bench_server((depth, height, width), dtype, objects, clicks, model, device.value)
+        waits = bench_server(_shape(shape), dtype, objects, clicks, model, device.value)
         for line in waits.lines():
             typer.echo(line)
         if reference:
@@ -122,3 +117,105 @@ def serve(
             typer.echo(f"{what:32}{seconds:8.2f} s: {seconds / box:.1f} times a box")
     except (ValueError, RuntimeError, OSError) as problem:
         raise failure(problem) from None
+
+
+@app.command()
+def predict(
+    kinds: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="one, classes, objects, clicks, none, crop, large, sequence, folder; all, if none."
+        ),
+    ] = None,
+    size: Annotated[str, typer.Option(help="Of a case: slices x rows x columns.")] = "96x256x256",
+    large: Annotated[str, typer.Option(help="Of the kind `large`.")] = "600x512x512",
+    classes: Annotated[int, typer.Option(min=1, help="Boxes of the kind `classes`.")] = 15,
+    objects: Annotated[int, typer.Option(min=1, help="Boxes of the kind `objects`.")] = 300,
+    count: Annotated[int, typer.Option(min=1, help="Cases of the kinds `sequence` and `folder`.")] = 20,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each is predicted; the fastest counts.")] = 3,
+    model: ModelOption = "mobilenet3d",
+    device: DeviceOption = Device.AUTO,
+    out: Annotated[Path | None, typer.Option(help="Also write all figures to this JSON file.")] = None,
+) -> None:
+    """Time whole predictions from file to file: by stage, with peak memory, each beside a named baseline."""
+    from lexor.bench.cases import Sizes
+    from lexor.bench.predict import Settings, bench_predict, report
+    from lexor.bench.report import predict_header, predict_row, write_report
+    from lexor.errors import CaseError, WeightsError
+
+    try:
+        check_folders(out)
+        sizes = Sizes(_shape(size), _shape(large), classes, objects, count)
+        settings = Settings(model, device.value, repeats, sizes)
+        rows = []
+        for row in bench_predict(kinds or [], settings):
+            rows.append(row)
+            found = report(rows, settings)
+            if len(rows) == 1:
+                typer.echo(predict_header(found))
+            typer.echo(predict_row(found["rows"][-1]))
+            if out is not None:
+                write_report(out, found)
+    except (CaseError, WeightsError, ValueError, OSError) as problem:
+        raise failure(problem) from None
+
+
+@app.command()
+def gpu(
+    out: Annotated[Path, typer.Argument(help="The JSON file to write; `lexor bench report` prints it.")],
+    device: Annotated[Device, typer.Option(help="cpu rehearses everything in a shorter form.")] = Device.CUDA,
+    cases: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of challenge cases, whose prompts are compared; repeatable."),
+    ] = None,
+    tests: Annotated[
+        Path | None, typer.Option(help="The project's folder of tests, of which those of the GPU run.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0, help="Of training; 0: none.")] = 1.0,
+) -> None:
+    """Check a GPU in one go: exact boxes, prompts, cases, training and tests, all figures in one file.
+
+    Exit status 0: all is well; 1: a step failed, the file says which; 2: nothing could be run.
+    """
+    from lexor.bench.gpu import Check, gpu_check, rehearsal
+    from lexor.bench.report import describe
+    from lexor.inference.runner import choose_device
+
+    try:
+        check_folders(out)
+        chosen = choose_device(device.value).type
+        check = Check(device=chosen, cases=tuple(cases or ()), tests=tests, minutes=minutes)
+        found = gpu_check(
+            check if chosen == "cuda" else rehearsal(check), out, lambda line: say(line, err=True)
+        )
+    except (ValueError, OSError) as problem:
+        raise failure(problem) from None
+    for line in describe(found).splitlines():
+        say(line)
+    if not found["ok"]:
+        raise typer.Exit(1)
+
+
+@app.command("report")
+def report_(
+    file: Annotated[Path, typer.Argument(help="A JSON file of `bench predict` or `bench gpu`.")],
+) -> None:
+    """Print the figures that a bench left in a file."""
+    from lexor.bench.report import describe, read_report
+    from lexor.errors import CaseError
+
+    try:
+        text = describe(read_report(file))
+    except CaseError as problem:
+        raise failure(problem) from None
+    for line in text.splitlines():
+        say(line)
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    """(D, H, W) of `DxHxW`; raises ValueError where it is no such text."""
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdecimal() and 0 < int(part) <= 4096 for part in parts):
+        raise ValueError(f"size is {text!r}; give slices x rows x columns, such as 96x256x256")
+    z, y, x = map(int, parts)
+    return z, y, x

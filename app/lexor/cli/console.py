@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-from rich.text import Text
-
+from lexor.cli.output import say
 from lexor.errors import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
     from lexor.models.factory import ModelInfo
     from lexor.models.inventory import Found
     from lexor.models.measure import Measure
@@ -29,7 +23,7 @@ if TYPE_CHECKING:
 class Advance:
     """Prints a line per finished item, if there are to be lines, and moves the bar, if there is one."""
 
-    def __init__(self, console: Console, bar: Progress | None, total: int, lines: bool = True) -> None:
+    def __init__(self, console: Console | None, bar: Progress | None, total: int, lines: bool = True) -> None:
         self._console = console
         self._bar = bar
         self._lines = lines
@@ -43,7 +37,13 @@ class Advance:
 
     def note(self, line: str) -> None:
         """A line that belongs to the item at hand."""
-        if self._lines:
+        if not self._lines:
+            return
+        if self._console is None:
+            say(line)
+        else:
+            from rich.text import Text
+
             self._console.print(Text(printable(line)), soft_wrap=True)
 
 
@@ -54,10 +54,20 @@ def progress(total: int, lines: bool = True) -> Iterator[Advance]:
     Args:
         lines: whether there are any; without them standard output is left alone, and the bar is on standard error.
     """
-    console = Console(stderr=not lines)
-    if not console.is_terminal:
-        yield Advance(console, None, total, lines)
+    # A container's output is no terminal: there rich is not even imported.
+    if not (sys.stdout if lines else sys.stderr).isatty():
+        yield Advance(None, None, total, lines)
         return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -66,12 +76,14 @@ def progress(total: int, lines: bool = True) -> Iterator[Advance]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=not lines), transient=True) as bar:
         yield Advance(bar.console, bar, total, lines)
 
 
 def print_models(models: Sequence[ModelInfo], measures: Sequence[Measure] = ()) -> None:
     """The registry as a table, with what each model costs where that was measured."""
+    from rich.table import Table
+
     by_name = {measure.name: measure for measure in measures}
     precisions = list(dict.fromkeys(kind for measure in measures for kind in measure.seconds))
     processors = list(dict.fromkeys(kind for measure in measures for kind in measure.cpu_seconds))
@@ -102,6 +114,8 @@ def print_models(models: Sequence[ModelInfo], measures: Sequence[Measure] = ()) 
 
 def print_weights(found: Sequence[Found]) -> None:
     """The weights of the folders that are searched, as a table."""
+    from rich.table import Table
+
     table = Table("weights", "model", "parameters", "MB", "licence", "")
     for weights in found:
         entry = weights.entry
@@ -119,10 +133,14 @@ def print_weights(found: Sequence[Found]) -> None:
 
 def _add_row(table: Table, *cells: str) -> None:
     """A row of cells as they are: what stands in a file, or is its name, is no markup."""
+    from rich.text import Text
+
     table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def _print_table(table: Table) -> None:
+    from rich.console import Console
+
     console = Console()
     if not console.is_terminal:  # a narrow default width would cut the cells
         console = Console(width=200)

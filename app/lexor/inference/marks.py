@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Int
-from scipy import ndimage
 
 from lexor.errors import CaseError
 from lexor.geometry import Box, Clicks, Voxel, extent
@@ -131,6 +130,8 @@ def sampled(region: Bool[np.ndarray, "D H W"], first: Voxel = (0, 0, 0)) -> list
 
     Of a lasso they lie inside, half as deep as the innermost at least. A scribble has no inside: all of it counts.
     """
+    from scipy import ndimage
+
     where = extent(region)
     assert where is not None
     depth = ndimage.distance_transform_edt(np.pad(region[where], 1))[1:-1, 1:-1, 1:-1]

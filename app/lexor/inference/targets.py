@@ -9,7 +9,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Int
-from scipy import ndimage
 
 from lexor.errors import CaseError, printable, shown
 from lexor.geometry import Box, Clicks, Voxel
@@ -177,6 +176,8 @@ def _extents(previous: np.ndarray | None, n_classes: int) -> list[tuple[slice, s
     """Where each class was in the last answer, in one pass over it."""
     if previous is None or n_classes == 0:
         return [None] * n_classes
+    from scipy import ndimage
+
     found: list[tuple[slice, slice, slice] | None] = ndimage.find_objects(previous, n_classes)
     return found
 

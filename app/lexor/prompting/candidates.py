@@ -12,10 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import cc3d
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
-from scipy import ndimage
 
 from lexor.geometry import Box
 from lexor.prompting.intensity import checked_volume
@@ -25,7 +23,6 @@ from lexor.prompting.reduction import Voxel, block_means, reduction_factors
 
 # A component whose box spans this share of every axis is the background, or the whole of what was scanned.
 EVERYWHERE = 0.95
-_CROSS = ndimage.generate_binary_structure(3, 1)
 
 
 @dataclass(frozen=True)
@@ -129,8 +126,12 @@ def _components(
     kind: Kind, mask: Bool[np.ndarray, "d h w"], parameters: CandidateParameters
 ) -> Iterator[_Component]:
     """The largest components of a mask, once bridges of a voxel's width are cut."""
+    import cc3d
+    from scipy import ndimage
+
     # Nothing survives an erosion along an axis of less than three voxels.
-    cross = _CROSS[tuple(slice(None) if size >= 3 else slice(1, 2) for size in mask.shape)]
+    cross = ndimage.generate_binary_structure(3, 1)
+    cross = cross[tuple(slice(None) if size >= 3 else slice(1, 2) for size in mask.shape)]
     labels = cc3d.connected_components(ndimage.binary_opening(mask, cross), connectivity=6)
     statistics = cc3d.statistics(labels)
     counts = statistics["voxel_counts"].astype(np.int64)

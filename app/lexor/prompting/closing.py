@@ -21,11 +21,7 @@ SLABS = 16
 def close_with_ball(
     mask: Callable[[slice], Array], shape: Shape, radius: int, backend: ArrayBackend
 ) -> Array:
-    """Close a mask: dilation, then erosion, with the ball z^2 + y^2 + x^2 <= radius^2.
-
-    Space goes on beyond the volume, empty before the dilation: a voxel of the mask is never lost, not at the
-    border either. (The ball goes on too: in a volume of one slice it reaches out of the plane, and closes
-    nothing.)
+    """Close a mask as `ArrayBackend.close` says, on any backend.
 
     A row of 64 voxels is one word, and the ball is a union of rows: moving a row along z or y is an offset
     into the array, widening it along x is a shift by one bit. That is some 70 passes over an eighth of a byte
@@ -36,9 +32,6 @@ def close_with_ball(
         shape: of the mask, (D, H, W).
         radius: of the ball, voxels, >= 0.
         backend: where to compute.
-
-    Returns:
-        Boolean (D, H, W), of the backend; contains the mask.
     """
     depth = shape[0]
     slabs = slabs_of(shape, 0, backend.slab_voxels)

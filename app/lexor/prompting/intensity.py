@@ -12,7 +12,6 @@ from jaxtyping import Shaped
 
 from lexor.geometry import Box, Shape
 from lexor.prompting.backends import Array, ArrayBackend, select_backend, slabs_of
-from lexor.prompting.closing import close_with_ball
 from lexor.prompting.parameters import IntensityParameters
 
 
@@ -34,8 +33,8 @@ def auto_prompt(
             intensity matter, not their scale or zero.
         top: how many components to answer with, >= 1, largest first, and of equal ones the first in raster
             order. Fewer come back where the volume has fewer.
-        device: "cpu", "cuda" (CuPy and cuCIM), or "auto": "cuda" where that works and the volume is large enough
-            to be worth its start (`lexor.prompting.backends.worth_a_gpu`). Both give the same boxes.
+        device: "cpu", "cuda" (CuPy and cuCIM), or "auto": "cuda" in a process whose network is on a GPU already
+            (`lexor.prompting.backends.select_backend`). Both give the same boxes.
             A GPU without enough memory hands over to the CPU, with a RuntimeWarning.
         parameters: the algorithm's parameters; None for the paper's.
 
@@ -56,9 +55,10 @@ def auto_prompt(
         raise ValueError(f"top is {top}: ask for 1 box or more")
     volume = checked_volume(volume)
     parameters = parameters or IntensityParameters()
-    backend = select_backend(device, volume.size)
+    backend = select_backend(device)
     try:
-        return find_boxes(volume, top, parameters, backend)
+        with backend.computing():
+            return find_boxes(volume, top, parameters, backend)
     except MemoryError as problem:
         if backend.name == "cpu":
             raise
@@ -68,8 +68,6 @@ def auto_prompt(
             RuntimeWarning,
             stacklevel=2,
         )
-    finally:
-        backend.release()
     return find_boxes(volume, top, parameters, select_backend("cpu"))
 
 
@@ -92,7 +90,7 @@ def find_boxes(
     backend: ArrayBackend,
     done: Callable[[str], object] = lambda stage: None,
 ) -> list[Box]:
-    """Algorithm 1 as `auto_prompt` runs it, on whatever device.
+    """Algorithm 1 as `auto_prompt` runs it, on whatever device, within the backend's `computing`.
 
     Args:
         volume: as `auto_prompt` checked it.
@@ -116,7 +114,7 @@ def find_boxes(
     done("statistics")
     low = mean + parameters.low * deviation
     high = mean + parameters.high * deviation
-    mask = close_with_ball(_band(smoothed, low, high), shape, parameters.closing_radius, backend)
+    mask = backend.close(_band(smoothed, low, high), shape, parameters.closing_radius)
     del smoothed  # the labels need the room
     done("mask")
     labels, sizes = backend.label(mask)

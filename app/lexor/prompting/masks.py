@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import ndimage
 
 from lexor.prompting.parameters import CandidateParameters
 
@@ -35,6 +34,8 @@ def masks_of(
     sunken: brighter, darker than its surroundings (difference of Gaussians, Lowe 2004).
     Thresholds are quantiles and standard deviations: neither scale nor zero of the intensities matters.
     """
+    from scipy import ndimage
+
     body = body_of(volume)
     if not body.any():
         return

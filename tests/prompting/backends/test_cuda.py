@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
+from lexor.bench import textbook
 from lexor.prompting import IntensityParameters, auto_prompt
 from lexor.prompting.backends import cuda, select_backend
+from lexor.prompting.closing import close_with_ball
 
 
 class DeviceArray(np.ndarray):
@@ -34,6 +38,40 @@ def on_device(array: np.ndarray) -> DeviceArray:
 def on_host(array: Any) -> np.ndarray:
     assert isinstance(array, DeviceArray), "a host array reached a device function"
     return array.view(np.ndarray)
+
+
+class Recorded:
+    """What the stand-in for `cupy.cuda` was asked for."""
+
+    def __init__(self) -> None:
+        self.entered: list[str] = []
+        self.malloc: Any = None
+
+    @contextmanager
+    def entering(self, what: str) -> Iterator[None]:
+        self.entered.append(what)
+        yield
+        self.entered.append(f"after {what}")
+
+
+def make_cuda() -> SimpleNamespace:
+    """`cupy.cuda`: a GPU, streams by the CUDA stream protocol, and a Python allocator."""
+    recorded = Recorded()
+
+    def using_allocator(malloc: Any) -> Any:
+        recorded.malloc = malloc
+        return recorded.entering("allocator")
+
+    return SimpleNamespace(
+        recorded=recorded,
+        runtime=SimpleNamespace(getDeviceCount=lambda: 1),
+        Device=lambda index: recorded.entering(f"device {index}"),
+        Stream=SimpleNamespace(
+            from_external=lambda stream: recorded.entering(f"stream {stream.__cuda_stream__()}")
+        ),
+        PythonFunctionAllocator=lambda take, give: SimpleNamespace(malloc=lambda size: (take, give)),
+        using_allocator=using_allocator,
+    )
 
 
 def make_cupy(freed: list[str]) -> ModuleType:
@@ -66,7 +104,7 @@ def make_cupy(freed: list[str]) -> ModuleType:
         packbits=packbits,
         unpackbits=unpackbits,
         bincount=bincount,
-        cuda=SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 1)),
+        cuda=make_cuda(),
         get_default_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: freed.append("device")),
         get_default_pinned_memory_pool=lambda: SimpleNamespace(
             free_all_blocks=lambda: freed.append("pinned")
@@ -75,14 +113,25 @@ def make_cupy(freed: list[str]) -> ModuleType:
     return cupy
 
 
-def gaussian_filter1d(
-    source: Any, sigma: float, *, axis: int, output: Any, mode: str, truncate: float
+def gaussian(
+    image: Any, sigma: Any, mode: str = "nearest", *, preserve_range: bool, truncate: float, out: Any
 ) -> None:
-    # CuPy sums in float32 unless its input is float64, which would not agree with SciPy.
-    assert source.dtype == np.float64
-    ndimage.gaussian_filter1d(
-        on_host(source), sigma, axis=axis, output=on_host(output), mode=mode, truncate=truncate
-    )
+    # cuCIM sums in float32 unless its input is float64, which would not agree with SciPy, and it wants no overlap.
+    assert image.dtype == np.float64
+    assert not np.shares_memory(on_host(image), on_host(out))
+    assert preserve_range
+    ndimage.gaussian_filter(on_host(image), sigma, output=on_host(out), mode=mode, truncate=truncate)
+
+
+def ball(radius: int) -> DeviceArray:
+    grid = np.indices((2 * radius + 1,) * 3) - radius
+    return on_device(((grid**2).sum(0) <= radius**2).astype(np.uint8))
+
+
+def binary_closing(image: Any, footprint: Any) -> DeviceArray:
+    # What lies beyond the array is empty when cuCIM dilates, and full when it erodes.
+    dilated = ndimage.binary_dilation(on_host(image), on_host(footprint))
+    return on_device(ndimage.binary_erosion(dilated, on_host(footprint), border_value=1))
 
 
 def label(mask: Any, *, connectivity: int) -> DeviceArray:
@@ -94,12 +143,12 @@ def label(mask: Any, *, connectivity: int) -> DeviceArray:
 def freed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Stand-ins for CuPy and cuCIM; the list tells which memory pools were emptied."""
     emptied: list[str] = []
-    modules = {name: ModuleType(name) for name in ("cupyx", "cupyx.scipy", "cucim", "cucim.skimage")}
+    rooms = ("cucim", *(f"cucim.skimage{room}" for room in ("", ".filters", ".measure", ".morphology")))
+    modules = {name: ModuleType(name) for name in rooms}
     modules["cupy"] = make_cupy(emptied)
-    modules["cupyx.scipy.ndimage"] = ModuleType("cupyx.scipy.ndimage")
-    modules["cucim.skimage.measure"] = ModuleType("cucim.skimage.measure")
-    vars(modules["cupyx.scipy.ndimage"]).update(gaussian_filter1d=gaussian_filter1d)
+    vars(modules["cucim.skimage.filters"]).update(gaussian=gaussian)
     vars(modules["cucim.skimage.measure"]).update(label=label)
+    vars(modules["cucim.skimage.morphology"]).update(ball=ball, binary_closing=binary_closing)
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     cuda.why_unusable.cache_clear()
@@ -132,22 +181,53 @@ def test_on_stand_ins_it_answers_as_the_cpu_does(freed: list[str], name: str) ->
     assert freed == ["device", "pinned"]
 
 
-def test_auto_takes_the_gpu_that_works(freed: list[str]) -> None:
-    assert select_backend("auto").name == "cuda"
+def test_auto_goes_where_the_network_is(freed: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert select_backend("auto").name == "cpu"
+    assert cuda.why_unusable.cache_info().currsize == 0  # CuPy was not even imported
     assert select_backend("cuda").name == "cuda"
+    assert select_backend("auto").name == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert select_backend("auto").name == "cuda"
+    monkeypatch.setattr(sys.modules["cupy"].cuda.runtime, "getDeviceCount", lambda: 0)
+    cuda.why_unusable.cache_clear()
+    assert select_backend("auto").name == "cpu"
 
 
-def test_auto_leaves_a_small_volume_to_the_cpu(freed: list[str]) -> None:
-    small, middle, large = 10**6, 10**7, 10**9
-    assert not cuda.is_warm()
-    assert select_backend("auto", small).name == "cpu"
-    assert select_backend("auto", middle).name == "cpu"
-    assert not cuda.is_warm()  # CuPy was not even imported
-    assert select_backend("auto", large).name == "cuda"
-    assert cuda.is_warm()
-    assert select_backend("auto", middle).name == "cuda"
-    assert select_backend("auto", small).name == "cpu"
-    assert select_backend("cuda", small).name == "cuda"
+def test_where_torch_computes_cupy_takes_its_stream_and_memory(
+    freed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    stream = SimpleNamespace(cuda_stream=77, device=SimpleNamespace(index=1))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: stream)
+    given: list[int] = []
+    taken: list[tuple[int, int, Any]] = []
+    monkeypatch.setattr(
+        torch.cuda, "caching_allocator_alloc", lambda *arguments: taken.append(arguments) or 4096
+    )
+    monkeypatch.setattr(torch.cuda, "caching_allocator_delete", given.append)
+    volume = dict(volumes())["noise"]
+    assert auto_prompt(volume, device="auto") == auto_prompt(volume, device="cpu")
+    recorded = sys.modules["cupy"].cuda.recorded
+    inside = ["device 1", "stream (0, 77)", "allocator"]
+    assert recorded.entered == [*inside, *(f"after {what}" for what in reversed(inside))]
+    take, give = recorded.malloc(512)
+    assert take(512, 1) == 4096
+    assert taken == [(512, 1, stream)]
+    give(4096, 1)
+    assert given == [4096]
+
+    def fail(*_: Any) -> int:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB\nmore")
+
+    # What `auto_prompt` hands over to the CPU upon, as with CuPy's own pool.
+    monkeypatch.setattr(torch.cuda, "caching_allocator_alloc", fail)
+    with pytest.raises(MemoryError, match=r"Tried to allocate 20\.00 GiB$"):
+        take(512, 1)
+
+
+def test_without_torch_on_the_gpu_cupy_keeps_its_own_memory(freed: list[str]) -> None:
+    auto_prompt(dict(volumes())["noise"], device="cuda")
+    assert sys.modules["cupy"].cuda.recorded.entered == []
 
 
 def test_the_volume_goes_up_once_and_no_volume_comes_down(
@@ -224,6 +304,51 @@ def test_on_a_gpu_it_answers_as_the_cpu_does(name: str) -> None:
     for parameters in (IntensityParameters(), IntensityParameters(sigma=1, closing_radius=2, margin=0)):
         expected = auto_prompt(volume, top=5, device="cpu", parameters=parameters)
         assert auto_prompt(volume, top=5, device="cuda", parameters=parameters) == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
+def test_on_a_gpu_the_closing_is_the_textbooks_also_at_the_border() -> None:
+    rng = np.random.default_rng(3)
+    for shape, radius, share in (((9, 20, 70), 3, 0.05), ((1, 12, 13), 3, 0.2), ((8, 9, 10), 0, 0.5)):
+        mask = rng.random(shape) < share
+        backend = select_backend("cuda")
+        with backend.computing():
+            uploaded = backend.upload(mask)
+            for closed in (
+                backend.close(uploaded.__getitem__, shape, radius),
+                close_with_ball(uploaded.__getitem__, shape, radius, backend),
+            ):
+                np.testing.assert_array_equal(backend.download(closed), textbook.close(mask, radius))
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
+def test_on_a_gpu_torch_lends_its_memory_and_gets_it_back() -> None:
+    import cupy
+
+    ballast = torch.ones(1, device="cuda")
+    assert select_backend("auto").name == "cuda"
+    volume = dict(volumes())["noise"]
+    auto_prompt(volume, device="auto")
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    cupy.get_default_memory_pool().free_all_blocks()
+    assert auto_prompt(volume, device="auto") == auto_prompt(volume, device="cpu")
+    assert torch.cuda.max_memory_allocated() - before >= 4 * volume.size
+    assert torch.cuda.memory_allocated() == before
+    assert cupy.get_default_memory_pool().total_bytes() == 0
+    assert ballast.item() == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
+def test_on_a_gpu_the_prompt_waits_for_the_streams_work() -> None:
+    volume = dict(volumes())["smooth"]
+    expected = auto_prompt(volume, device="cpu")
+    with torch.cuda.stream(torch.cuda.Stream()):
+        torch.randn(2048, 2048, device="cuda") @ torch.randn(2048, 2048, device="cuda")
+        assert auto_prompt(volume, device="auto") == expected
 
 
 @pytest.mark.gpu

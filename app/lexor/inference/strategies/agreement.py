@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from lexor.geometry import Shape
@@ -47,6 +46,8 @@ def agree(masks: Sequence[tuple[View, Tensor]], weights: Sequence[float], shape:
 
 def _cut(view: View, logits: Tensor) -> tuple[View, Tensor]:
     """The part of a window around its mask; the window where there is none."""
+    from scipy import ndimage
+
     hit = (logits[0] > SETTINGS.searching.least_logit).numpy()
     if not hit.any():
         return view, logits

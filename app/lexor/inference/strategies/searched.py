@@ -18,7 +18,6 @@ import cc3d
 import numpy as np
 import torch
 from jaxtyping import Bool
-from scipy import ndimage
 from torch import Tensor
 
 from lexor.geometry import Box, Clicks, Shape
@@ -311,6 +310,8 @@ def depth_of(
     Args:
         step: size of a voxel, (z, y, x).
     """
+    from scipy import ndimage
+
     where = ndimage.find_objects(part.view(np.uint8))[0]
     depth = ndimage.distance_transform_edt(np.pad(part[where], 1), sampling=step)
     z, y, x = (at - s.start + 1 for at, s in zip(place, where, strict=True))

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import ndimage
 from torch import Tensor
 
 from lexor.geometry import Box, Shape
@@ -92,6 +91,8 @@ def _surroundings(
     volume: np.ndarray, z: int, centre: np.ndarray, offsets: np.ndarray, unit: float
 ) -> Float[np.ndarray, "moves samples"]:
     """Every patch around (y, x) `centre` that a move leads to, sampled each `unit`, smoothed; edges repeated."""
+    from scipy import ndimage
+
     margin = 3 * unit + 1
     sides = []
     for axis in range(2):

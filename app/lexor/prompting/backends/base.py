@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+
+from lexor.geometry import Shape
 
 # An array of the backend's own kind: numpy's on the CPU, CuPy's on the GPU.
 Array = Any
@@ -29,6 +32,10 @@ class ArrayBackend(Protocol):
     slab_voxels: int
     """How many voxels to work on at a time, about."""
 
+    def computing(self) -> AbstractContextManager[None]:
+        """What everything else is called within; at its end the backend keeps no memory for itself."""
+        ...
+
     def upload(self, volume: np.ndarray) -> Array:
         """The volume, (D, H, W), of any dtype that is not half or long precision, as this backend's array."""
         ...
@@ -45,6 +52,23 @@ class ArrayBackend(Protocol):
         """
         ...
 
+    def close(self, mask: Callable[[slice], Array], shape: Shape, radius: int) -> Array:
+        """A mask, closed: dilation, then erosion, with the ball z^2 + y^2 + x^2 <= radius^2.
+
+        Space goes on beyond the volume, empty before the dilation: a voxel of the mask is never lost, not at the
+        border either. (The ball goes on too: in a volume of one slice it reaches out of the plane, and closes
+        nothing.)
+
+        Args:
+            mask: gives the mask's slices, boolean (d, H, W) of the backend: it need not be in memory as a whole.
+            shape: of the mask, (D, H, W).
+            radius: of the ball, voxels, >= 0.
+
+        Returns:
+            Boolean (D, H, W), of the backend; contains the mask.
+        """
+        ...
+
     def label(self, mask: Array) -> tuple[Array, np.ndarray]:
         """26-connected components of a mask.
 
@@ -56,8 +80,4 @@ class ArrayBackend(Protocol):
 
     def run(self, work: Callable[[slice], T], slabs: Sequence[slice]) -> list[T]:
         """Do the work on each slab, side by side where that is faster; the results in the slabs' order."""
-        ...
-
-    def release(self) -> None:
-        """Give back the memory that the backend keeps for itself."""
         ...
