@@ -206,14 +206,17 @@ def prompts_of(
     return GivenPrompts(*texts, world, tuple(files or ()), mask, mask_as.value)
 
 
-def check_folders(*files: Path | None) -> None:
+def check_folders(*files: Path | None, made: Path | None = None) -> None:
     """That files can be written where they are asked for, before hours of work are spent on them.
+
+    Args:
+        made: a folder that the command makes itself.
 
     Raises:
         OSError: the folder of one is not there.
     """
     for file in files:
-        if file is not None and not file.parent.is_dir():
+        if file is not None and file.parent != made and not file.parent.is_dir():
             raise FileNotFoundError(f"{file}: there is no folder {file.parent}; make it, or give another")
 
 

@@ -138,7 +138,7 @@ def predict(
     from lexor.viewing.extras import Extras
 
     try:
-        check_folders(statistics, report)
+        check_folders(statistics, report, made=outputs)
         given = prompts_of(box, click, background, world, prompts, from_mask, mask_as)
         reading = reading_of(series, frame, modality, window, name, given)
         sources = find_sources(inputs, outputs)

@@ -28,6 +28,8 @@ Style = Literal["solid", "dashed", "dotted"]
 # Classes beyond the colours are told apart by their lines.
 STYLES: Final[tuple[Style, ...]] = ("solid", "dashed", "dotted")
 MOST_NAMED: Final = 14
+# Planes that are wider together, in heights, are drawn below one another: side by side, a slab's slice is a stamp.
+WIDEST: Final = 6.0
 MOST_DRAWN: Final = 200
 # What a PNG of ours says of itself, so that no other picture is ever replaced.
 SOFTWARE: Final = "Lexor preview"
@@ -61,7 +63,9 @@ class Scene:
 
 
 def draw_planes(scene: Scene, width: float = 10.0) -> Figure:
-    """Three orthogonal slices, in millimetres true to one another; each cuts as many classes as one slice can.
+    """Three orthogonal slices, true in millimetres; each cuts as many classes as one slice can.
+
+    They lie side by side, or below one another where that is larger.
 
     Where the patient's axes are known, they lie as a radiologist looks at them: head or front up, right at the left.
 
@@ -74,12 +78,20 @@ def draw_planes(scene: Scene, width: float = 10.0) -> Figure:
     # A slice of a needle would else be a picture of nothing.
     ratios = [min(max(lengths[columns] / lengths[rows], 0.2), 5.0) for rows, columns in planes]
     named = _named(scene)
-    height = width / sum(ratios) + (0.3 if scene.title else 0.0) + 0.22 * -(-len(named) // 4)
+    beside = sum(ratios) <= WIDEST
+    heights = [max(lengths[rows] / lengths[columns], 0.05) for rows, columns in planes]
+    if not beside:
+        width = min(width, width / sum(heights))
+    height = width / sum(ratios) if beside else width * sum(heights)
+    height += (0.3 if scene.title else 0.0) + 0.22 * -(-len(named) // 4)
     figure = Figure(
         figsize=(width, min(max(height, 1.0), 2 * width)), layout="constrained", facecolor="white"
     )
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 3, squeeze=False, width_ratios=ratios)[0]
+    if beside:
+        axes = figure.subplots(1, 3, squeeze=False, width_ratios=ratios)[0]
+    else:
+        axes = figure.subplots(3, 1, squeeze=False, height_ratios=heights)[:, 0]
     for plane, axis in enumerate(axes):
         _draw_plane(axis, scene, plane, planes[plane], spacing)
     if scene.title:
