@@ -136,6 +136,7 @@ def test_the_command_compares_with_baselines_of_the_same_run(tmp_path: Path) -> 
     one, classes = found["rows"]
     assert (one["kind"], one["ratio"], one["classes"]) == ("one", None, 1)
     assert classes["ratio"] == pytest.approx(classes["seconds"] / one["seconds"])
+    assert classes["processor_ratio"] == pytest.approx(classes["processor"] / one["processor"])
     assert classes["peak"] is None or 1e8 < classes["peak"] < 4e9
     assert set(asdict(predict.Row(**one))) == set(one)
     printed = CliRunner().invoke(app, ["bench", "report", str(file)])

@@ -48,6 +48,7 @@ class Check:
         kinds: of the cases; all, if none.
         repeats: how often each is run.
         minutes: of training; 0: none.
+        isolated: a process of its own for each kind of case, whose peak memory can be told.
     """
 
     device: str = "cuda"
@@ -59,6 +60,7 @@ class Check:
     kinds: Sequence[str] = ()
     repeats: int = 2
     minutes: float = 1.0
+    isolated: bool = True
 
 
 def rehearsal(check: Check) -> Check:
@@ -163,7 +165,7 @@ def _cases(check: Check) -> dict[str, Any]:
 
     from lexor.bench.predict import Settings, bench_predict
 
-    settings = Settings(check.model, check.device, check.repeats, check.sizes)
+    settings = Settings(check.model, check.device, check.repeats, check.sizes, check.isolated)
     rows = list(bench_predict(check.kinds, settings))
     return {
         "rows": [asdict(row) for row in rows],

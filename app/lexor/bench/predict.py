@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,7 @@ class Row:
         gpu_peak: of torch's memory on the GPU, bytes; None without one.
         baseline: the kind that `ratio` refers to.
         ratio: `seconds` as a multiple of the baseline's in the same run; None for a baseline.
+        processor_ratio: the same of `processor`: other work on the machine changes it less.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class Row:
     gpu_peak: int | None
     baseline: str | None = None
     ratio: float | None = None
+    processor_ratio: float | None = None
 
 
 def bench_predict(names: Sequence[str], settings: Settings) -> Iterator[Row]:
@@ -84,7 +86,7 @@ def bench_predict(names: Sequence[str], settings: Settings) -> Iterator[Row]:
         ValueError: no such kind, model or device, or a size that has no room for the boxes.
         WeightsError: as `Predictor`.
     """
-    done: dict[str, float] = {}
+    done: dict[str, Row] = {}
     for kind in chosen(names):
         with tempfile.TemporaryDirectory(prefix="lexor-bench-") as folder:
             paths = write_cases(kind, settings.sizes, Path(folder) / "inputs")
@@ -93,10 +95,14 @@ def bench_predict(names: Sequence[str], settings: Settings) -> Iterator[Row]:
                 if settings.isolated
                 else run(kind.name, paths, settings)
             )
-        done[kind.name] = row.seconds
+        done[kind.name] = row
         if kind.baseline is not None:
-            row = Row(
-                **(asdict(row) | {"ratio": row.seconds / done[kind.baseline], "baseline": kind.baseline})
+            base = done[kind.baseline]
+            row = replace(
+                row,
+                baseline=kind.baseline,
+                ratio=row.seconds / base.seconds,
+                processor_ratio=row.processor / base.processor,
             )
         yield row
 

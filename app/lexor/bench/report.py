@@ -67,7 +67,11 @@ def predict_row(row: Mapping[str, Any]) -> str:
     """A kind's figures in two lines: what they are of, and its time by stage."""
     shape = "x".join(str(n) for n in row["shape"])
     cases = "" if row["cases"] == 1 else f"{row['cases']} cases of "
-    ratio = "baseline" if row["ratio"] is None else f"{row['ratio']:.2f} times {row['baseline']}"
+    ratio = (
+        "baseline"
+        if row["ratio"] is None
+        else (f"{row['ratio']:.2f} times {row['baseline']} ({row['processor_ratio']:.2f} by processor time)")
+    )
     memory = [
         f"{row[key] / 1e9:.2f} GB{where}"
         for key, where in (("peak", ""), ("gpu_peak", " of the GPU"))

@@ -19,6 +19,9 @@ import torch
 from scipy import ndimage
 
 from lexor.bench import textbook
+from lexor.bench.phantoms import body
+from lexor.inference.predictor import Predictor
+from lexor.io.case import Case
 from lexor.prompting import IntensityParameters, auto_prompt
 from lexor.prompting.backends import cuda, select_backend
 from lexor.prompting.closing import close_with_ball
@@ -339,6 +342,23 @@ def test_on_a_gpu_torch_lends_its_memory_and_gets_it_back() -> None:
     assert torch.cuda.memory_allocated() == before
     assert cupy.get_default_memory_pool().total_bytes() == 0
     assert ballast.item() == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
+def test_on_a_gpu_the_network_and_the_prompt_are_both_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    uploaded: list[np.ndarray] = []
+    upload = cuda.CudaBackend.upload
+
+    def count(backend: cuda.CudaBackend, volume: np.ndarray) -> Any:
+        uploaded.append(volume)
+        return upload(backend, volume)
+
+    monkeypatch.setattr(cuda.CudaBackend, "upload", count)
+    case = Case("CT_body", body((16, 50, 40)), (1.0, 1.0, 1.0))
+    (target,) = Predictor(device="cuda").segment(case, "intensity").targets
+    assert len(uploaded) == 1
+    assert [target.box] == auto_prompt(case.volume, device="cpu")
 
 
 @pytest.mark.gpu
