@@ -67,6 +67,9 @@ def changed(said: dict[str, Any], **values: object) -> dict[str, Any]:
         lambda said: changed(said, objects=[{**said["objects"][0], "name": "a\nb"}]),
         lambda said: changed(said, objects=[{**said["objects"][0], "box": [5, 5, 5, 1, 1, 1, 0]}]),
         lambda said: changed(said, objects=[{**said["objects"][0], "marks": [[900, True]]}]),
+        lambda said: changed(said, objects=[{**said["objects"][0], "box": [0, 0, 0, 9, 9, 9, 0]}]),
+        lambda said: changed(said, objects=[{**said["objects"][0], "points": [[0, 0, 99]]}]),
+        lambda said: changed(said, objects=said["objects"][:1]),
         lambda said: [[[]]],
     ],
 )

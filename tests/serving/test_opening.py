@@ -10,8 +10,9 @@ import pytest
 
 from lexor.errors import CaseError
 from lexor.inference.engine import Engine
-from lexor.io.scan import Scan, read_scan
+from lexor.io.scan import Scan, read_mask, read_scan
 from lexor.serving.opening import Opened, open_scan, work_file
+from scan_files import affine, write_series
 
 SHAPE = (8, 10, 12)
 
@@ -89,6 +90,18 @@ def test_work_on_another_scan_stays_where_it_is(scan: Scan, bright: Engine, tmp_
         open_scan(other, bright, output=first)
 
 
+def test_two_at_a_time_do_not_share_an_output(scan: Scan, bright: Engine, tmp_path: Path) -> None:
+    first = open_scan(scan, bright)
+    second = open_scan(scan, bright)
+    assert second.annotation.output == tmp_path / "a-labels-2.nii.gz"
+    with pytest.raises(CaseError, match=r"a-labels\.nii\.gz is worked on by another `lexor view`; or give"):
+        open_scan(scan, bright, output=first.annotation.output)
+    closed(first)
+    closed(second)
+    assert closed(open_scan(scan, bright)) == first.annotation.output
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_damaged_work_is_left_alone(scan: Scan, bright: Engine, tmp_path: Path) -> None:
     damaged = work_file(tmp_path / "a-labels.nii.gz")
     damaged.write_bytes(b"no zip")
@@ -133,6 +146,31 @@ def test_going_on_with_what_was_saved_over_its_own_mask(scan: Scan, bright: Engi
     closed(opened)
     again = open_scan(scan, bright, mask=mask, output=mask)
     assert again.restored
+    np.testing.assert_array_equal(labels_of(again), labels_of(opened))
+    closed(again)
+
+
+def test_dicom_gives_a_dicom_segmentation_with_the_objects_names(bright: Engine, tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", where=affine(angles=(20, -10, 40)))
+    found = read_scan(tmp_path / "ct")
+    opened = open_scan(found, bright)
+    with pytest.raises(
+        CaseError, match=r"^ct-labels\.seg\.dcm: DICOM holds no empty answer; point at an object first"
+    ):
+        opened.annotation.save()
+    opened.annotation.click((2, 3, 4), positive=True)
+    opened.annotation.change(1, name="Liver")
+    opened.annotation.new_object()
+    opened.annotation.click((8, 7, 1), positive=True)
+    opened.annotation.save()
+    output = closed(opened)
+    assert output == tmp_path / "ct-labels.seg.dcm"
+    labels, names = read_mask(output, found)
+    assert names == {1: "Liver", 2: "Object 2"}
+    np.testing.assert_array_equal(opened.annotation.orientation.to_view(labels), labels_of(opened))
+    # And such a file is a mask to begin with.
+    again = open_scan(found, bright, mask=output, output=tmp_path / "other.nii.gz")
+    assert [each["name"] for each in again.annotation.state()["objects"]] == ["Liver", "Object 2"]
     np.testing.assert_array_equal(labels_of(again), labels_of(opened))
     closed(again)
 

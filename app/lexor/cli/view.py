@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,7 +98,9 @@ def _run(opened: Opened, bound: socket.socket, browser: bool) -> None:
     say("Stop with Ctrl+C.")
     server = listen.make_server(make_app(opened, token, port, once), _CONNECTIONS)
     if browser:
-        webbrowser.open(f"http://127.0.0.1:{port}/?token={once}")
+        # One that runs in the terminal would come back only when it is closed.
+        address = f"http://127.0.0.1:{port}/?token={once}"
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     server.run(sockets=[bound])
 
 

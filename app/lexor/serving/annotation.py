@@ -17,7 +17,7 @@ from jaxtyping import Integer, Shaped, UInt8
 from lexor.errors import CaseError
 from lexor.geometry import extent
 from lexor.inference.session import Session
-from lexor.serving.keeping import MOST_OBJECTS, Keeper, Look, Work
+from lexor.serving.keeping import MOST_OBJECTS, Claim, Keeper, Look, Work
 from lexor.serving.orientation import Orientation, ViewVoxel
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Annotation:
         self.scan, self.output = scan, output
         self.orientation = Orientation.of(scan.shape, flipped(reversed_axes(scan.affine)))
         self.keeper: Keeper | None = None
+        self.claim: Claim | None = None
         self._session, self._save, self._looks = session, save, list(looks)
         self._lock = threading.Lock()
         self._revision, self._edits, self._saved = 0, 0, 0 if saved else -1
@@ -80,9 +81,11 @@ class Annotation:
         self.keeper = Keeper(path, lambda: self._work(key, began))
 
     def close(self) -> None:
-        """Writes what is not kept yet."""
+        """Writes what is not kept yet, and lets go of the output."""
         if self.keeper is not None:
             self.keeper.close()
+        if self.claim is not None:
+            self.claim.release()
 
     def whole(self) -> Update:
         """All labels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import re
@@ -134,10 +135,15 @@ def read_work(path: Path, shape: tuple[int, ...]) -> Work:
         pieces = iter(
             np.split(marked.astype(np.int64), np.cumsum([n for o in objects for n, _ in o["marks"]]))
         )
+        prompts = tuple(_prompts(each, pieces) for each in objects)
+        for said_of_one in prompts:
+            said_of_one.check(shape)
+        if (high := int(labels.max(initial=0))) > len(objects):
+            raise ValueError(f"it has a label {high}, and {len(objects)} objects")
         return Work(
             key=str(values["key"]),
             began=str(values["began"]),
-            prompts=tuple(_prompts(each, pieces) for each in objects),
+            prompts=prompts,
             looks=tuple(Look(str(each["name"]), str(each["colour"])) for each in objects),
             current=min(max(int(values["current"]), 1), len(objects)),
             labels=labels,
@@ -176,6 +182,32 @@ def _prompts(found: dict[str, Any], pieces: Any) -> Prompts:
         marks.append(Mark(voxels, bool(positive)))
     clicks = Clicks(points, tuple(bool(each) for each in found["foreground"]))
     return Prompts(box, bool(found["guessed"]), clicks, tuple(marks), bool(found["locked"]))
+
+
+class Claim:
+    """That nobody else works on an output, as long as it is not released.
+
+    Args:
+        output: the file that labels are saved in. A hidden file beside it is locked, and goes when it is released.
+
+    Raises:
+        BlockingIOError: somebody does.
+        OSError: nothing can be written there.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.path = output.with_name(f".{output.name}.lock")
+        self._file = self.path.open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise
+
+    def release(self) -> None:
+        """Lets others in."""
+        self.path.unlink(missing_ok=True)
+        self._file.close()
 
 
 class Keeper:

@@ -17,7 +17,7 @@ from lexor.io.scan import Scan, case_of, read_mask, write_labels
 from lexor.io.scans.label_maps import ENDINGS, format_of_answer
 from lexor.io.scans.model import Format
 from lexor.serving.annotation import Annotation
-from lexor.serving.keeping import MOST_OBJECTS, Look, Work, key_of, read_work
+from lexor.serving.keeping import MOST_OBJECTS, Claim, Look, Work, key_of, read_work
 
 _MOST_NAMES = 99
 
@@ -68,8 +68,9 @@ def open_scan(
     case = case_of(scan, window)
     begin = None if mask is None else _read_mask(mask, scan)
     key = key_of(scan.voxels, scan.affine)
-    output, work = _place(scan, key, output, mask, begin)
-    check_folder(output)
+    form = None if output is None else _format(output)
+    output, work, claim = _place(scan, key, output, mask, begin)
+    form = form or _format(output)
     session = Session(engine=engine)
     session.open(case)
     looks: tuple[Look, ...] = ()
@@ -80,13 +81,15 @@ def open_scan(
     elif begin is not None:
         session.resume((Prompts(),) * max(1, len(begin.looks)), begin.labels)
         looks = begin.looks
-    form = _format(output)
 
     def save(path: Path, labels: np.ndarray, names: dict[int, str]) -> None:
+        if form in ("dicom-seg", "rtstruct") and not labels.any():
+            raise CaseError(f"{path.name}: DICOM holds no empty answer; point at an object first")
         write_labels(path, labels, scan, form, names)
 
     saved = begin is None if work is None else work.saved
     annotation = Annotation(scan, session, output, save, looks, saved)
+    annotation.claim = claim
     began = work.began if work is not None else begin.key if begin is not None else ""
     annotation.keep(work_file(output), key, began)
     return Opened(annotation, case.warnings, "" if work is None else _told(work))
@@ -124,26 +127,44 @@ def _read_mask(path: Path, scan: Scan) -> _Mask:
 
 def _place(
     scan: Scan, key: str, output: Path | None, mask: Path | None, begin: _Mask | None
-) -> tuple[Path, Work | None]:
+) -> tuple[Path, Work | None, Claim]:
     """The output, and the work that is taken up there: nothing is ever replaced, but by its own work."""
-    reasons = []
+    reason = ""
     for place in _places(scan) if output is None else (output,):
-        found = work_file(place)
-        if found.exists():
-            try:
-                work = read_work(found, scan.shape)
-            except CaseError as problem:
-                reasons.append(str(problem))
-                continue
-            fits = begin is None or work.began == begin.key or np.array_equal(work.labels, begin.labels)
-            if work.key == key and fits:
-                return place, work
-            reasons.append(f"{found.name} keeps work on another {'mask' if work.key == key else 'scan'}")
-        elif place.exists() and not (mask is not None and mask.exists() and place.samefile(mask)):
-            reasons.append(f"{place.name} is there already: go on with it by --mask {place.name}")
-        else:
-            return place, None
-    raise CaseError(f"{reasons[-1]}; or give another --output")
+        check_folder(place)
+        try:
+            claim = Claim(place)
+        except BlockingIOError:
+            reason = f"{place.name} is worked on by another `lexor view`"
+            continue
+        try:
+            work, reason = _found(scan, key, place, mask, begin)
+        except BaseException:
+            claim.release()
+            raise
+        if not reason:
+            return place, work, claim
+        claim.release()
+    raise CaseError(f"{reason}; or give another --output")
+
+
+def _found(
+    scan: Scan, key: str, place: Path, mask: Path | None, begin: _Mask | None
+) -> tuple[Work | None, str]:
+    """The work at a place, if it is on this scan and mask; and why the place cannot be taken, or ""."""
+    kept = work_file(place)
+    if kept.exists():
+        try:
+            work = read_work(kept, scan.shape)
+        except CaseError as problem:
+            return None, str(problem)
+        fits = begin is None or work.began == begin.key or np.array_equal(work.labels, begin.labels)
+        if work.key == key and fits:
+            return work, ""
+        return None, f"{kept.name} keeps work on another {'mask' if work.key == key else 'scan'}"
+    if place.exists() and not (mask is not None and mask.exists() and place.samefile(mask)):
+        return None, f"{place.name} is there already: go on with it by --mask {place.name}"
+    return None, ""
 
 
 def _places(scan: Scan) -> Iterator[Path]:
