@@ -131,7 +131,7 @@ WorldOption = Annotated[
     typer.Option(
         "--world",
         help="--box, --click and --background are millimetres in the order X,Y,Z: RAS for NIfTI, LPS for DICOM and "
-        "all others, as their viewers show them.",
+        "all others.",
     ),
 ]
 PromptsOption = Annotated[

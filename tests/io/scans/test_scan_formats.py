@@ -255,3 +255,31 @@ def test_a_sform_that_places_nothing_is_refused(tmp_path: Path) -> None:
     path.write_bytes(bytes(content))
     assert "its geometry is" in one_line(path)
     assert "places no voxel" in one_line(path)
+
+
+@pytest.mark.parametrize("axes", [b"-1", b"999999", b"0", b"x"])
+def test_a_number_of_axes_that_would_crash_itk(axes: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.mha"
+    write_volume(path, scan(), "mha")
+    path.write_bytes(path.read_bytes().replace(b"NDims = 3", b"NDims = " + axes))
+    assert "NDims is " in one_line(path)
+    assert not is_written_by_us(path, "mha")
+
+
+def test_a_damaged_stream_on_which_itk_would_never_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.mha"
+    write_volume(path, scan(), "mha")
+    content = path.read_bytes()
+    start = content.index(b"LOCAL\n") + len(b"LOCAL\n")
+    path.write_bytes(content[: start + 1] + b"\x3f" + content[start + 2 :])
+    assert "its voxels cannot be read (" in one_line(path)
+    path.write_bytes(content[:-5])
+    assert "its voxels end too early or too late" in one_line(path)
+
+
+def test_a_unit_that_stands_for_none_is_millimetres(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii", np.zeros((3, 4, 5), np.uint8), xyzt_units=7)
+    found = read_scan(path)
+    assert found.spacing == (3, 2, 1)
+    write_labels(tmp_path / "b.nii", np.zeros((5, 4, 3), np.uint8), found, "nifti")
+    assert read_scan(tmp_path / "b.nii").spacing == (3, 2, 1)

@@ -15,7 +15,7 @@ from jaxtyping import Float, Integer
 from lexor.errors import CaseError
 from lexor.io.case import MAX_VOXELS
 from lexor.io.prompts import MAX_CLASSES
-from lexor.io.scans.dicom_files import quiet, read_header, unreadable
+from lexor.io.scans.dicom_files import quiet, read_header, text, unreadable
 from lexor.io.scans.model import Scan, check_size
 from lexor.io.scans.objects import Labelled, objects_of
 
@@ -39,6 +39,7 @@ _EXPECTED: Final = (
 )
 # What all images of a series share, and answers repeat.
 SHARED_UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+_SHAPE: Final = ("NumberOfFrames", "Rows", "Columns")
 _TRACKED: Final = "Lexor label "
 _CLASSES: Final = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
@@ -142,7 +143,8 @@ def write_dicom_seg(
 def is_segmentation(path: Path) -> bool:
     """Whether a DICOM file is a segmentation."""
     try:
-        return str(read_header(path, ("SOPClassUID",)).get("SOPClassUID")) in _CLASSES
+        with quiet():
+            return text(read_header(path, ("SOPClassUID",)), "SOPClassUID") in _CLASSES
     except CaseError:
         return False
 
@@ -150,10 +152,11 @@ def is_segmentation(path: Path) -> bool:
 def is_ours(path: Path) -> bool:
     """Whether a DICOM file was made by Lexor."""
     try:
-        header = read_header(path, ("Manufacturer", "ManufacturerModelName"))
+        with quiet():
+            header = read_header(path, ("Manufacturer", "ManufacturerModelName"))
+            return [text(header, key) for key in ("Manufacturer", "ManufacturerModelName")] == [MAKER, MAKER]
     except CaseError:
         return False
-    return [header.get(key) for key in ("Manufacturer", "ManufacturerModelName")] == [MAKER, MAKER]
 
 
 def read_dicom_seg(
@@ -167,12 +170,9 @@ def read_dicom_seg(
     """
     import highdicom as hd
 
-    header = read_header(path)
-    shape = (
-        int(header.get("NumberOfFrames") or 0),
-        int(header.get("Rows") or 0),
-        int(header.get("Columns") or 0),
-    )
+    with quiet():
+        header = read_header(path)
+        shape = [int(number) if (number := text(header, key)).isdigit() else 0 for key in _SHAPE]
     check_size(path.name, shape, 1, MAX_VOXELS)
     try:
         with quiet():

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from lexor.errors import CaseError
+from lexor.errors import CaseError, shown
+from lexor.io.npz import MAX_ARRAY_BYTES
 from lexor.io.scans.model import (
     Scan,
     SourceFormat,
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 # What our own files are told by.
 _MARK: Final = ("Creator", "Lexor")
 _HEADER: Final = 1 << 16  # bytes; a longer text is no header
+_CHUNK: Final = 1 << 20
+_AXES: Final = re.compile(rb"^NDims\s*=?\s*([^\n\r]*?)\s*$", re.MULTILINE)
+_DEFLATED: Final = re.compile(rb"^CompressedData\s*=\s*[Tt1]", re.MULTILINE)
 _DATA_FILE: Final = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.*?)\s*$", re.MULTILINE)
 
 
@@ -43,6 +48,7 @@ def read_itk(path: Path, kind: SourceFormat, frame: int | None = None) -> Scan:
     import SimpleITK as sitk
 
     with _quiet(path, kind):
+        stored = _stored(path)
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
@@ -59,7 +65,6 @@ def read_itk(path: Path, kind: SourceFormat, frame: int | None = None) -> Scan:
         else:
             index = take_frame(path.name, (times,), frame)
         volume = (*size[:3], 1)[:3]
-        stored = _stored(path)
         check_size(path.name, volume[::-1], channels * _bytes(pixel), stored, compressed=True)
         if len(size) > 3:
             reader.SetExtractSize([*size[:3], 0])
@@ -113,6 +118,7 @@ def is_ours(path: Path) -> bool:
     key, value = _MARK
     try:
         with _quiet(path, "nrrd"):
+            _stored(path)
             reader = sitk.ImageFileReader()
             reader.SetFileName(str(path))
             reader.ReadImageInformation()
@@ -137,22 +143,52 @@ def _bytes(pixel: str) -> int:
 
 
 def _stored(path: Path) -> int:
-    """The bytes that the voxels can be in: of the file, or the file that its header names."""
+    """The bytes that the voxels can be in: of the file, or the file that its header names.
+
+    What makes ITK crash or never end is found here: MetaIO believes any number of axes, and reads on in a
+    stream that is damaged.
+    """
     with path.open("rb") as file:
-        named = _DATA_FILE.search(file.read(_HEADER).partition(b"\n\n")[0])
-    if named is None or named[1].upper() == b"LOCAL":
-        return path.stat().st_size
-    where = named[1].decode("utf-8", "replace")
-    if where.upper().startswith("LIST") or "%" in where:
-        raise CaseError(
-            f"{path.name}: its voxels are in several files; give a file that holds them, as .nrrd or .mha"
-        )
-    data = path.parent / where
-    if not data.is_file():
-        raise CaseError(
-            f"{path.name}: its voxels are in {where}, which is not there; put it beside the header"
-        )
+        head = file.read(_HEADER)
+    for axes in _AXES.findall(head):
+        if axes not in (b"2", b"3", b"4"):
+            raise CaseError(f"{path.name}: NDims is {shown(axes.decode('latin1'))}; give 2 to 4 axes")
+    named = _DATA_FILE.search(head.partition(b"\n\n")[0])
+    data, start = path, 0
+    if named is not None and named[1].upper() != b"LOCAL":
+        where = named[1].decode("utf-8", "replace")
+        if where.upper().startswith("LIST") or "%" in where:
+            raise CaseError(
+                f"{path.name}: its voxels are in several files; give a file that holds them, as .nrrd or .mha"
+            )
+        data = path.parent / where
+        if not data.is_file():
+            raise CaseError(
+                f"{path.name}: its voxels are in {where}, which is not there; put it beside the header"
+            )
+    elif named is not None:
+        start = head.index(b"\n", named.start()) + 1
+    if _DEFLATED.search(head):
+        _check_stream(path.name, data, start)
     return data.stat().st_size
+
+
+def _check_stream(name: str, data: Path, start: int) -> None:
+    """Raises CaseError where a deflated stream is damaged, or longer than a volume may be."""
+    stream, size = zlib.decompressobj(), 0
+    with data.open("rb") as file:
+        file.seek(start)
+        try:
+            while not stream.eof and size <= MAX_ARRAY_BYTES and (chunk := file.read(_CHUNK)):
+                while chunk and not stream.eof and size <= MAX_ARRAY_BYTES:
+                    size += len(stream.decompress(chunk, _CHUNK))
+                    chunk = stream.unconsumed_tail
+        except zlib.error as error:
+            raise CaseError(
+                f"{name}: its voxels cannot be read ({error}); it is damaged, copy it again"
+            ) from None
+    if not stream.eof:
+        raise CaseError(f"{name}: its voxels end too early or too late; it is damaged, copy it again")
 
 
 @contextmanager

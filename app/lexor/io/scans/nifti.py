@@ -93,7 +93,7 @@ def write_nifti(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan) -> 
         # A qform is a rotation: it cannot hold the geometry of a tilted gantry.
         header.set_qform(affine, 0 if is_sheared(scan.affine) else 1)
     else:
-        header.set_xyzt_units(scan.header.get_xyzt_units()[0])
+        header.set_xyzt_units(_unit(scan.header))
         header["pixdim"][:4] = scan.header["pixdim"][:4]
         for key in _PLACE:
             header[key] = scan.header[key]
@@ -156,10 +156,18 @@ def _voxels(path: Path, image: Any, shape: tuple[int, ...], index: int) -> np.nd
     return native
 
 
+def _unit(header: Any) -> str:
+    """Of lengths; "unknown" where the header has a number that stands for none."""
+    try:
+        return str(header.get_xyzt_units()[0])
+    except KeyError:
+        return "unknown"
+
+
 def _affine(name: str, image: Any, notes: Notes) -> Float[np.ndarray, "4 4"]:
     header = image.header
     affine = np.array(header.get_best_affine(), np.float64)
-    unit = header.get_xyzt_units()[0]
+    unit = _unit(header)
     affine[:3] *= _MILLIMETRES.get(unit, 1.0)
     if not header["sform_code"] and not header["qform_code"]:
         notes.append(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,11 +35,9 @@ def read_tiff(path: Path, frame: int | None = None) -> Scan:
 
     notes = Notes()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with tifffile.TiffFile(path) as file:
-                voxels, index = _volume(path, file, frame, notes)
-                spacing = _spacing(file, notes)
+        with _quiet(), tifffile.TiffFile(path) as file:
+            voxels, index = _volume(path, file, frame, notes)
+            spacing = _spacing(file, notes)
     except CaseError:
         raise
     except Exception as error:  # tifffile, zlib and struct raise a dozen unrelated types on damaged input
@@ -78,11 +79,24 @@ def is_ours(path: Path) -> bool:
     import tifffile
 
     try:
-        with tifffile.TiffFile(path) as file:
+        with _quiet(), tifffile.TiffFile(path) as file:
             page: Any = file.pages[0]
             return bool(page.software == MARK)
     except Exception:  # see `read_tiff`
         return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """tifffile warns and logs of every tag that is not as it should be; what matters is raised."""
+    logger = logging.getLogger("tifffile")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _volume(path: Path, file: Any, frame: int | None, notes: Notes) -> tuple[np.ndarray, int | None]:
