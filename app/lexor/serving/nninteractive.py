@@ -23,7 +23,7 @@ from lexor.inference.merging import Slices
 from lexor.inference.places import box_of
 from lexor.inference.session import Session
 from lexor.serving import places
-from lexor.serving.bodies import flag, json_header, json_reply, read_body
+from lexor.serving.bodies import flag, json_header, json_reply, read_body, read_json
 from lexor.serving.leases import Lease
 from lexor.serving.limits import PACKING_BYTES
 from lexor.serving.packed import Header, pack, unpack
