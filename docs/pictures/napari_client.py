@@ -36,7 +36,9 @@ def wait(done: Callable[[], bool] = lambda: False, seconds: float = 120) -> None
 def box(corners: tuple[tuple[int, int], tuple[int, int]]) -> np.ndarray:
     """A rectangle's corners on the slice, as napari draws them."""
     (top, left), (bottom, right) = corners
-    return np.array([[SLICE, y, x] for y, x in ((top, left), (top, right), (bottom, right), (bottom, left))], float)
+    return np.array(
+        [[SLICE, y, x] for y, x in ((top, left), (top, right), (bottom, right), (bottom, left))], float
+    )
 
 
 def main(url: str, picture: str) -> None:

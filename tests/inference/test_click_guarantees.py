@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from blob import Blob
 
 from lexor.geometry import Box, Clicks
 from lexor.inference.predictor import Predictor
 from lexor.io.case import Case, read_case
-from lexor.models.segmenter import Encoding, Masks, Segmenter
-from lexor.models.window_prompts import WindowPrompts
 
 SHAPE = (24, 48, 48)
 # Class 1 is a ball, class 2 touches it, class 3 is a tube along z.
@@ -23,32 +21,6 @@ BOXES = (
     Box((0, 36, 36), (24, 42, 42), 12),
 )
 Point = tuple[int, int, int]
-
-
-class Blob(Segmenter):
-    """Bright in the box is foreground, and so is what is next to foreground clicks, not next to others."""
-
-    window = (8, 16, 16)
-
-    def __init__(self, zoom_out: str) -> None:
-        super().__init__()
-        self.zoom_out = zoom_out  # type: ignore[assignment]
-
-    def encode(self, image: torch.Tensor) -> Encoding:
-        return Encoding((image,), (image.shape[2], image.shape[3], image.shape[4]))
-
-    def masks(self, encoding: Encoding, index: torch.Tensor, prompts: WindowPrompts) -> Masks:
-        logits = encoding.features[0][index] * 3 - 1
-        grid = torch.stack(torch.meshgrid(*(torch.arange(n) for n in logits.shape[2:]), indexing="ij"), -1)
-        for prompt in range(len(index)):
-            if prompts.has_box[prompt]:
-                lower, upper = prompts.boxes[prompt].view(2, 3)
-                logits[prompt, 0][~((grid + 0.5 > lower) & (grid + 0.5 < upper)).all(-1)] = -4.0
-            for point, label in zip(prompts.points[prompt], prompts.labels[prompt], strict=True):
-                if label >= 0:
-                    near = ((grid - point) ** 2).sum(-1) <= 1.5
-                    logits[prompt, 0] += near * (6.0 if label else -6.0)
-        return Masks(logits, torch.zeros(len(index)))
 
 
 @pytest.fixture(scope="module", params=[pytest.param("bundled", marks=pytest.mark.slow), "object", "volume"])

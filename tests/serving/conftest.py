@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from running import Bright, Running, served
+from blob import Blob
+from running import Running, served
 
 from lexor.inference.engine import Engine
 
 
 @pytest.fixture(scope="session")
 def bright() -> Engine:
-    """A transparent model."""
-    return Engine(Bright(), "cpu")
+    """A transparent model that answers at once."""
+    return Engine(Blob("volume", 4), "cpu")
 
 
 @pytest.fixture(scope="module")

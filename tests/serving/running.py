@@ -1,4 +1,4 @@
-"""A server on a free port of this machine, on a transparent model that answers at once."""
+"""A server on a free port of this machine."""
 
 from __future__ import annotations
 
@@ -10,43 +10,14 @@ from dataclasses import dataclass
 
 import httpx
 import numpy as np
-import torch
 import uvicorn
 
 from lexor.inference.engine import Engine
-from lexor.models.segmenter import Encoding, Masks, Segmenter
-from lexor.models.window_prompts import WindowPrompts
 from lexor.serving import listen, nninteractive
 from lexor.serving.limits import Limits
 from lexor.serving.service import Routes, Service
 
 SHAPE = (24, 48, 40)
-
-
-class Bright(Segmenter):
-    """Bright in the box is foreground, and so is what is next to foreground clicks, not next to others."""
-
-    window = (8, 16, 16)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.zoom_out = "volume"
-
-    def encode(self, image: torch.Tensor) -> Encoding:
-        return Encoding((image,), (image.shape[2], image.shape[3], image.shape[4]))
-
-    def masks(self, encoding: Encoding, index: torch.Tensor, prompts: WindowPrompts) -> Masks:
-        logits = encoding.features[0][index] * 3 - 1
-        grid = torch.stack(torch.meshgrid(*(torch.arange(n) for n in logits.shape[2:]), indexing="ij"), -1)
-        for prompt in range(len(index)):
-            if prompts.has_box[prompt]:
-                lower, upper = prompts.boxes[prompt].view(2, 3)
-                logits[prompt, 0][~((grid + 0.5 > lower) & (grid + 0.5 < upper)).all(-1)] = -4.0
-            for point, label in zip(prompts.points[prompt], prompts.labels[prompt], strict=True):
-                if label >= 0:
-                    near = ((grid - point) ** 2).sum(-1) <= 4
-                    logits[prompt, 0] += near * (6.0 if label else -6.0)
-        return Masks(logits, torch.zeros(len(index)))
 
 
 def scene(seed: int = 0) -> np.ndarray:

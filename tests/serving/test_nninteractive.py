@@ -14,8 +14,11 @@ import pytest
 from running import SHAPE, Running, scene, served, start, until
 
 from lexor import Session
+from lexor.evaluation.metrics import dice
 from lexor.inference.engine import Engine
+from lexor.protocol.clicks import next_click
 from lexor.serving.limits import Limits
+from lexor.viewing.demo import CASES
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -425,3 +428,27 @@ def test_a_client_needs_the_token(bright: Engine, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv("NN_INTERACTIVE_API_KEY", "a long secret")
         with closing(Client(running.url)) as client:
             assert client.heartbeat() > 0
+
+
+@pytest.mark.slow
+def test_the_bundled_model_segments_a_real_tumour_through_the_client() -> None:
+    engine = Engine(device="cpu")
+    with np.load(CASES / "CT_sarcoma.npz", allow_pickle=False) as case:
+        volume, spacing, truth = case["imgs"], case["spacing"], case["gts"] == 1
+    session = Session(engine=engine)
+    session.set_volume(volume, tuple(spacing))
+    with served(engine) as running, closing(Client(running.url)) as client:
+        client.set_image(volume[None], {"spacing": spacing})
+        buffer = np.zeros(volume.shape, np.uint8)
+        client.set_target_buffer(buffer)
+        # Around the tumour on one slice, as somebody draws it in napari.
+        client.add_bbox_interaction([[24, 25], [31, 114], [31, 118]], True)
+        mask = session.box((24, 31, 31), (25, 114, 118)).copy()
+        np.testing.assert_array_equal(buffer, mask)
+        assert dice(mask, truth) > 0.7
+        click = next_click(mask, truth)
+        assert click is not None
+        client.add_point_interaction(click[0], click[1])
+        np.testing.assert_array_equal(buffer, session.click(*click))
+        assert client.undo()
+        np.testing.assert_array_equal(buffer, mask)

@@ -1,4 +1,4 @@
-"""What a request carries, read with bounds: bytes, and the JSON of bodies and headers."""
+"""What a request carries, read with bounds: bytes, and the JSON of bodies and headers; and JSON as a reply."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lexor.serving.refusal import Refusal
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.responses import Response
 
 
 async def read_body(request: Request, most: int, stall_seconds: float = 60.0) -> bytearray:
@@ -77,3 +78,10 @@ def flag(values: dict[str, Any], key: str, default: bool | None = None) -> bool:
     if not isinstance(value, bool):
         raise Refusal(400, f"{key} is {shown(value)}; give true or false")
     return value
+
+
+def json_reply(values: dict[str, Any]) -> Response:
+    """A reply of status 200."""
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(values)

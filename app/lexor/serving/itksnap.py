@@ -20,6 +20,7 @@ from lexor.errors import CaseError, shown
 from lexor.geometry import Shape
 from lexor.inference.session import Session
 from lexor.serving import places
+from lexor.serving.bodies import json_reply
 from lexor.serving.forms import read_form, unzipped
 from lexor.serving.leases import Lease
 from lexor.serving.refusal import Refusal
@@ -83,18 +84,20 @@ class _Protocol:
         self.service = service
 
     async def status(self, _: Request) -> Response:
-        return _json({"status": "ok", "version": f"Lexor {version('lexor')}"})
+        return json_reply({"status": "ok", "version": f"Lexor {version('lexor')}"})
 
     async def models(self, _: Request) -> Response:
         kinds = ["point", "scribble", "lasso"]
-        return _json({"models": [{"id": MODEL, "channels": [1], "dimensions": 3, "interactions": kinds}]})
+        return json_reply(
+            {"models": [{"id": MODEL, "channels": [1], "dimensions": 3, "interactions": kinds}]}
+        )
 
     async def start(self, request: Request) -> Response:
         wanted = request.path_params.get("model", MODEL)
         if wanted != MODEL:
             raise Refusal(404, f"there is no model {shown(wanted)}; there is {MODEL}")
         lease = self.service.leases.claim(lambda: Slot(self.service.session()), lively=False)
-        return _json({"session_id": lease.token})
+        return json_reply({"session_id": lease.token})
 
     async def upload(self, request: Request) -> Response:
         lease = self._lease(request)
@@ -111,7 +114,7 @@ class _Protocol:
                 slot.session.set_volume(image, places.spacing(turned, shape))
 
             await self.service.load(load)
-        return _json({"message": "the image is kept in memory"})
+        return json_reply({"message": "the image is kept in memory"})
 
     async def point(self, request: Request) -> Response:
         lease = self._lease(request)
@@ -157,11 +160,11 @@ class _Protocol:
         async with lease.held() as slot:
             if slot.session.shape is not None:
                 slot.session.clear()
-        return _json({"status": "success"})
+        return json_reply({"status": "success"})
 
     async def end(self, request: Request) -> Response:
         ended = self.service.leases.release(request.path_params["session"])
-        return _json({"message": "Session ended" if ended else "Invalid session"})
+        return json_reply({"message": "Session ended" if ended else "Invalid session"})
 
     def _lease(self, request: Request) -> Lease[Slot] | None:
         try:
@@ -190,17 +193,11 @@ class _Protocol:
             mask = slot.session.mask().view(np.int8)
             return base64.b64encode(gzip.compress(mask.tobytes(), compresslevel=1)).decode("ascii")
 
-        return _json({"status": "success", "result": await self.service.answer(lease, what, work)})
-
-
-def _json(values: dict[str, Any]) -> Response:
-    from starlette.responses import JSONResponse
-
-    return JSONResponse(values)
+        return json_reply({"status": "success", "result": await self.service.answer(lease, what, work)})
 
 
 def _invalid() -> Response:
-    return _json({"error": "Invalid session"})
+    return json_reply({"error": "Invalid session"})
 
 
 def _shape(metadata: dict[str, Any]) -> Shape:

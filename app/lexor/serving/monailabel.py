@@ -19,6 +19,7 @@ from lexor.errors import shown
 from lexor.geometry import Voxel
 from lexor.inference.session import Session
 from lexor.serving import places
+from lexor.serving.bodies import json_reply
 from lexor.serving.forms import File, read_form
 from lexor.serving.leases import Lease
 from lexor.serving.nifti import Placed, mask_file, read_nifti
@@ -109,7 +110,7 @@ class _Protocol:
             "config": {},
         }
         nothing: dict[str, Any] = {key: {} for key in _NOT_HERE}
-        return _json(
+        return json_reply(
             {
                 "name": "Lexor",
                 "description": "Interactive segmentation of any object",
@@ -127,16 +128,16 @@ class _Protocol:
         except BaseException:
             self.service.leases.release(lease.token)
             raise
-        return _json({"session_id": lease.token, "session_info": self._told(lease)})
+        return json_reply({"session_id": lease.token, "session_info": self._told(lease)})
 
     async def show(self, request: Request) -> Response:
-        return _json(self._told(self._lease(request.path_params["session"])))
+        return json_reply(self._told(self._lease(request.path_params["session"])))
 
     async def remove(self, request: Request) -> Response:
         lease = self._lease(request.path_params["session"])
         told = self._told(lease)
         self.service.leases.release(lease.token)
-        return _json(told)
+        return json_reply(told)
 
     async def infer(self, request: Request) -> Response:
         if request.path_params["model"] != MODEL:
@@ -213,7 +214,7 @@ def _answered(file: bytes, told: dict[str, Any], output: str) -> Response:
     from starlette.responses import Response
 
     if output == "json":
-        return _json(told)
+        return json_reply(told)
     if output == "image":
         return Response(file, media_type="application/gzip")
     limit = secrets.token_hex(16)
@@ -228,9 +229,3 @@ def _answered(file: bytes, told: dict[str, Any], output: str) -> Response:
         for what, kind, content in parts
     )
     return Response(body + f"--{limit}--\r\n".encode(), media_type=f"multipart/form-data; boundary={limit}")
-
-
-def _json(values: dict[str, Any]) -> Response:
-    from starlette.responses import JSONResponse
-
-    return JSONResponse(values)

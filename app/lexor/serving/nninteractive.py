@@ -23,7 +23,7 @@ from lexor.inference.merging import Slices
 from lexor.inference.places import box_of
 from lexor.inference.session import Session
 from lexor.serving import places
-from lexor.serving.bodies import flag, json_header, read_body, read_json
+from lexor.serving.bodies import flag, json_header, json_reply, read_body, read_json
 from lexor.serving.leases import Lease
 from lexor.serving.limits import PACKING_BYTES
 from lexor.serving.packed import Header, pack, unpack
@@ -140,12 +140,12 @@ class _Protocol:
     # Leases
 
     async def health(self, _: Request) -> Response:
-        return _json({"ok": True})
+        return json_reply({"ok": True})
 
     async def claim(self, _: Request) -> Response:
         lease = self.service.leases.claim(lambda: Desk(self.service.session()))
         limits = self.service.limits
-        return _json(
+        return json_reply(
             {
                 "lease_token": lease.token,
                 "idle_timeout_seconds": limits.idle_seconds,
@@ -157,15 +157,15 @@ class _Protocol:
     async def release(self, request: Request) -> Response:
         self.service.leases.release(request.headers.get(LEASE))
         # Also where the lease was gone: then there is nothing to do.
-        return _json({"released": True})
+        return json_reply({"released": True})
 
     async def heartbeat(self, request: Request) -> Response:
-        return _json({"remaining_seconds": self.service.leases.remaining(self._lease(request))})
+        return json_reply({"remaining_seconds": self.service.leases.remaining(self._lease(request))})
 
     async def status(self, request: Request) -> Response:
         lease = self.service.leases.get(request.headers.get(LEASE), Desk, touch=False)
         task = self.service.worker.doing(lease.name)
-        return _json(
+        return json_reply(
             {
                 "remaining_seconds": self.service.leases.remaining(lease),
                 "idle_timeout_seconds": self.service.limits.idle_seconds,
@@ -175,7 +175,7 @@ class _Protocol:
         )
 
     async def capabilities(self, _: Request) -> Response:
-        return _json(
+        return json_reply(
             {
                 "supported_interactions": dict.fromkeys(
                     ("points", "bbox2d", "bbox3d", "scribble", "lasso"), True
@@ -215,7 +215,7 @@ class _Protocol:
                 return shape
 
             shape = await self.service.load(load)
-        return _json({"original_image_shape": [1, *shape]})
+        return json_reply({"original_image_shape": [1, *shape]})
 
     async def set_target_buffer(self, request: Request) -> Response:
         lease = self._lease(request)
@@ -225,14 +225,14 @@ class _Protocol:
             if shape != list(desk.shape):
                 raise Refusal(400, f"the buffer's shape is {shown(shape)}, the image's {list(desk.shape)}")
             desk.set_buffer(dtype)
-        return _json({})
+        return json_reply({})
 
     async def set_autozoom(self, request: Request) -> Response:
         lease = self._lease(request)
         values = await self._values(request)
         async with lease.held() as desk:
             desk.autozoom = flag(values, "do_autozoom")
-        return _json({})
+        return json_reply({})
 
     # What is said of the object
 
@@ -330,7 +330,7 @@ class _Protocol:
                 desk.set_buffer(desk.dtype)
             elif desk.session.shape is not None:
                 desk.session.clear()
-        return _json({})
+        return json_reply({})
 
     # Helpers
 
@@ -384,12 +384,6 @@ class _Protocol:
 
         headers = {META: json.dumps(meta, separators=(",", ":"))}
         return Response(body, media_type="application/octet-stream", headers=headers)
-
-
-def _json(values: dict[str, Any]) -> Response:
-    from starlette.responses import JSONResponse
-
-    return JSONResponse(values)
 
 
 def _check_image(header: Header) -> None:
