@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from lexor.cli import app
 from lexor.serving import listen
+from processes import hear_interrupts
 
 
 def refusal(*options: str, **environment: str) -> str:
@@ -45,10 +46,6 @@ def test_a_model_or_extra_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp
     assert "a server needs no_such_package; run: pip install 'lexor[serve]'" in refusal()
 
 
-def _hears_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "last"), [(signal.SIGINT, 0, "stopped"), (signal.SIGTERM, 143, "")]
@@ -56,9 +53,8 @@ def _hears_interrupts() -> None:
 def test_it_says_where_it_is_and_stops_when_told(number: int, code: int, last: str) -> None:
     command = [sys.executable, "-m", "lexor.cli", "serve", "--port", "0", "--device", "cpu"]
     environment = os.environ | {"LEXOR_TOKEN": "long enough"}
-    # A job in the background of a shell script is deaf to Ctrl-C; what is tested is a job in front.
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=_hears_interrupts
+        command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=hear_interrupts
     ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()

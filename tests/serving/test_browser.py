@@ -22,6 +22,7 @@ from running import until
 
 from lexor.io.case import read_case
 from lexor.viewing.demo import CASES
+from processes import hear_interrupts
 
 # The file's axes run to the patient's back, feet and left, and are a little oblique.
 AFFINE = np.array([[-0.06, 0, -1.0, 40], [-1.0, 0.08, 0.06, 60], [-0.08, -1.0, 0, 30], [0, 0, 0, 1.0]])
@@ -43,7 +44,13 @@ def scan(tmp_path: Path) -> Path:
 def viewed(scan: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`lexor view` of a scan: the address that it prints, and the process."""
     command = [sys.executable, "-m", "lexor.cli", "view", str(scan), "--no-browser", "--device", "cpu"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=hear_interrupts,
+    ) as process:
         try:
             yield address(process), process
         finally:
