@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Shaped
-from scipy import ndimage, signal
 
 from lexor.errors import CaseError
 from lexor.io.prompts import MAX_CLASSES
@@ -136,6 +135,8 @@ def suv_peak(
     Returns:
         None where no voxel of a sphere is finite.
     """
+    from scipy import signal
+
     reach = [min(int(PEAK_RADIUS / step), n - 1) for step, n in zip(spacing, mask.shape, strict=True)]
     grids = np.ogrid[tuple(slice(-n, n + 1) for n in reach)]
     squares: Any = sum((grid * step) ** 2 for grid, step in zip(grids, spacing, strict=True))
@@ -182,6 +183,8 @@ def check_statistics(path: Path) -> None:
 
 def _places(labels: Integer[np.ndarray, "D H W"]) -> Iterator[tuple[int, tuple[slice, slice, slice]]]:
     """Every label and its bounding box."""
+    from scipy import ndimage
+
     # A copy of the volume in the one dtype that scipy takes.
     boxes = ndimage.find_objects(labels.astype(np.int32, copy=False)) if labels.any() else []
     for number, box in enumerate(boxes, start=1):
