@@ -14,8 +14,8 @@ from lexor.cli import app
 from lexor.inference.runlog import LOG
 from lexor.io.case import Case, write_case
 from lexor.io.scan import read_mask, read_scan, write_labels
-from lexor.io.scans.label_maps import write_volume
-from scan_files import affine, scan, voxels, write_series
+from lexor.io.scans.label_maps import ENDINGS, write_volume
+from scan_files import affine, blobs, scan, voxels, write_series
 
 WHERE = affine((2.0, 1.0, 1.0), (5, 10, 15))
 
@@ -181,3 +181,26 @@ def test_convert_there_and_back(tmp_path: Path) -> None:
     assert "FAILED" in output
     output = run("convert", tmp_path / "gone", tmp_path / "x", status=2)
     assert "no such file or folder" in output
+
+
+@pytest.mark.parametrize("format", ["nifti", "nrrd", "mha", "tiff", "npz"])
+def test_a_converted_scan_is_no_answer_and_is_never_replaced(format: str, tmp_path: Path) -> None:
+    write_series(tmp_path / "CT", voxels(), affine())
+    scan_file = tmp_path / f"scan{ENDINGS[format]}"  # type: ignore[index]
+    run("convert", tmp_path / "CT", scan_file)
+    before = scan_file.read_bytes()
+    place = [tmp_path / "CT", scan_file]
+    output = run("predict", *place, "--device", "cpu", *SMALL, status=2 if format == "npz" else 1)
+    assert "no answer" in output
+    output = run("predict", *place, "--device", "cpu", *BAD, status=2 if format == "npz" else 1)
+    run("convert", *place, status=2 if format == "npz" else 1)
+    assert scan_file.read_bytes() == before
+    # Labels that were converted are an answer, as one that was predicted is.
+    write_labels(tmp_path / "m.nii.gz", blobs(), read_scan(tmp_path / "CT"), "nifti")
+    for _ in range(2):
+        run("convert", tmp_path / "m.nii.gz", tmp_path / f"m2{ENDINGS[format]}", "--labels")  # type: ignore[index]
+
+
+SMALL = ["--box", "1,2,3,4,6,8"]
+# A failed case loses its stale answer, and nothing else.
+BAD = ["--box", "90,2,3,94,6,8"]
