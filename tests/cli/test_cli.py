@@ -101,7 +101,7 @@ def test_nothing_to_do_is_said(tmp_path: Path) -> None:
     assert "only challenge .npz files are read" in result.output
     result = runner.invoke(app, ["predict", str(tmp_path / "scan.nii.gz"), str(tmp_path / "out")])
     assert result.exit_code == 1
-    assert "scan.nii.gz: FAILED: scan.nii.gz: cannot be read as NIfTI" in result.output
+    assert "scan.nii.gz: FAILED: cannot be read as NIfTI" in result.output
     (tmp_path / "scan.jpg").write_bytes(b"")
     result = runner.invoke(app, ["predict", str(tmp_path / "scan.jpg"), str(tmp_path / "out")])
     assert result.exit_code == 2

@@ -83,9 +83,7 @@ def read_itk(path: Path, kind: SourceFormat, frame: int | None = None) -> Scan:
     return Scan(name, voxels, affine, modality_of(name), "", path, kind, frame=index if several else None)
 
 
-def write_itk(
-    path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan, mark: str = IMAGE_MARK
-) -> None:
+def write_itk(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan, mark: str = IMAGE_MARK) -> None:
     """Write a volume on a scan's grid as .nrrd or .mha, compressed. Nothing makes the writing atomic here.
 
     mark: what the header says of the file.

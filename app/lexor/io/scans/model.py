@@ -175,6 +175,8 @@ def take_frame(name: str, shape: Sequence[int], frame: int | None, what: str = "
         return 0
     if frame is None:
         raise CaseError(f"{name}: holds {count:,} {what}, not one; choose one by --frame 0..{count - 1}")
+    if frame and count == 1:
+        raise CaseError(f"{name}: --frame is {frame}, and it holds one volume; leave out --frame")
     if not 0 <= frame < count:
         raise CaseError(f"{name}: --frame is {frame}, and it holds {count:,}; give 0..{count - 1}")
     return frame

@@ -72,9 +72,7 @@ def read_nifti(path: Path, frame: int | None = None) -> Scan:
     )
 
 
-def write_nifti(
-    path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan, mark: str = IMAGE_MARK
-) -> None:
+def write_nifti(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan, mark: str = IMAGE_MARK) -> None:
     """Write a volume on a scan's grid; of a NIfTI scan, all that its header says of the place is kept as it is.
 
     path: ends in .nii or .nii.gz. Nothing makes the writing atomic here. mark: what the header says of the file.

@@ -62,9 +62,7 @@ def read_tiff(path: Path, frame: int | None = None) -> Scan:
     )
 
 
-def write_tiff(
-    path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan, mark: str = IMAGE_MARK
-) -> None:
+def write_tiff(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan, mark: str = IMAGE_MARK) -> None:
     """Write a volume as OME-TIFF with a scan's spacing: TIFF has no place for directions. Not atomic here.
 
     mark: what the file says of itself.
