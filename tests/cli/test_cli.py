@@ -121,7 +121,7 @@ def test_predict_goes_nowhere_that_was_not_named(
     monkeypatch.setenv("LEXOR_OUTPUTS", str(outputs))
     result = runner.invoke(app, ["predict", "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[-1] == f"1 of 1 case answered: {outputs}/"
+    assert result.output.splitlines()[-1] == f"1 of 1 case answered: {outputs}/CT_ball.npz"
 
 
 def test_truths_at_the_answers_places_are_safe(folders: tuple[Path, Path]) -> None:
