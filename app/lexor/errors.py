@@ -57,6 +57,11 @@ class Notes:
         return tuple(printable(f"{name}: {note}") for note in self._lines + more * bool(self._dropped))
 
 
+def without_name(error: str, *names: str) -> str:
+    """An error without the name that it begins with, for a line that says the name already."""
+    return next((error.removeprefix(f"{one}: ") for one in names if error.startswith(f"{one}: ")), error)
+
+
 def shown(value: object) -> str:
     """Value as it appears in a message: its repr, short and on one line whatever the value is."""
     try:

@@ -101,7 +101,7 @@ def test_nothing_to_do_is_said(tmp_path: Path) -> None:
     assert "only challenge .npz files are read" in result.output
     result = runner.invoke(app, ["predict", str(tmp_path / "scan.nii.gz"), str(tmp_path / "out")])
     assert result.exit_code == 1
-    assert "scan.nii.gz: FAILED: scan.nii.gz: cannot be read as NIfTI" in result.output
+    assert "scan.nii.gz: FAILED: cannot be read as NIfTI" in result.output
     (tmp_path / "scan.jpg").write_bytes(b"")
     result = runner.invoke(app, ["predict", str(tmp_path / "scan.jpg"), str(tmp_path / "out")])
     assert result.exit_code == 2
@@ -121,7 +121,7 @@ def test_predict_goes_nowhere_that_was_not_named(
     monkeypatch.setenv("LEXOR_OUTPUTS", str(outputs))
     result = runner.invoke(app, ["predict", "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[-1] == f"1 of 1 case answered: {outputs}/"
+    assert result.output.splitlines()[-1] == f"1 of 1 case answered: {outputs}/CT_ball.npz"
 
 
 def test_truths_at_the_answers_places_are_safe(folders: tuple[Path, Path]) -> None:

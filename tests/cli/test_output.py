@@ -84,7 +84,8 @@ def test_a_cases_name_reaches_the_terminal_as_text(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["predict", str(tmp_path), str(tmp_path / "out"), "--device", "cpu"])
     assert result.exit_code == 0, result.output
     assert "CT_\\x1b[31m[red]:heart:\\n.npz: 10x20x30, prompts: 1 box, 1 class, " in result.output
-    assert result.output.splitlines()[-1] == f"1 of 1 case answered: {tmp_path}/out/"
+    last = f"1 of 1 case answered: {tmp_path}/out/CT_\\x1b[31m[red]:heart:\\n.npz"
+    assert result.output.splitlines()[-1] == last
     assert "\x1b" not in result.output
     result = CliRunner().invoke(app, ["predict", str(tmp_path / "no\x1b[2J"), str(tmp_path)])
     assert result.exit_code == 2

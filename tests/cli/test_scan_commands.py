@@ -14,8 +14,8 @@ from lexor.cli import app
 from lexor.inference.runlog import LOG
 from lexor.io.case import Case, write_case
 from lexor.io.scan import read_mask, read_scan, write_labels
-from lexor.io.scans.label_maps import write_volume
-from scan_files import affine, scan, voxels, write_series
+from lexor.io.scans.label_maps import ENDINGS, write_volume
+from scan_files import affine, blobs, scan, voxels, write_series
 
 WHERE = affine((2.0, 1.0, 1.0), (5, 10, 15))
 
@@ -79,7 +79,7 @@ def test_scans_and_cases_in_one_folder_each_in_its_own_format(
     (inputs / "bad.nii.gz").write_bytes(b"\x1f\x8b")
     output = run("predict", inputs, outputs, "--device", "cpu", "--prompt", "intensity", status=1)
     assert "6 of 7 cases answered" in output
-    assert "bad.nii.gz: FAILED: bad.nii.gz: cannot be read as NIfTI" in output
+    assert "bad.nii.gz: FAILED: cannot be read as NIfTI" in output
     answers = [
         "CT_a.npz",
         "CT_b.nii.gz",
@@ -181,3 +181,110 @@ def test_convert_there_and_back(tmp_path: Path) -> None:
     assert "FAILED" in output
     output = run("convert", tmp_path / "gone", tmp_path / "x", status=2)
     assert "no such file or folder" in output
+
+
+@pytest.mark.parametrize("format", ["nifti", "nrrd", "mha", "tiff", "npz"])
+def test_a_converted_scan_is_no_answer_and_is_never_replaced(format: str, tmp_path: Path) -> None:
+    write_series(tmp_path / "CT", voxels(), affine())
+    scan_file = tmp_path / f"scan{ENDINGS[format]}"  # type: ignore[index]
+    run("convert", tmp_path / "CT", scan_file)
+    before = scan_file.read_bytes()
+    place = [tmp_path / "CT", scan_file]
+    output = run("predict", *place, "--device", "cpu", *SMALL, status=2 if format == "npz" else 1)
+    assert ("only answers are replaced" if format == "npz" else "no answer of Lexor") in output
+    run("predict", *place, "--device", "cpu", *BAD, status=2 if format == "npz" else 1)
+    run("convert", *place, status=2 if format == "npz" else 1)
+    assert scan_file.read_bytes() == before
+    # Labels that were converted are an answer, as one that was predicted is.
+    write_labels(tmp_path / "m.nii.gz", blobs(), read_scan(tmp_path / "CT"), "nifti")
+    for _ in range(2):
+        run("convert", tmp_path / "m.nii.gz", tmp_path / f"m2{ENDINGS[format]}", "--labels")  # type: ignore[index]
+
+
+def test_a_box_partly_outside_is_cut_with_a_warning_and_spare_names_are_said(tmp_path: Path) -> None:
+    write_volume(tmp_path / "CT_a.nii.gz", scan(), "nifti")
+    given = ["--device", "cpu", "--box", "1,2,3,600,6,8", "--name", "Liver", "--name", "Spleen"]
+    output = run("predict", tmp_path / "CT_a.nii.gz", tmp_path / "out", *given)
+    assert (
+        "warning: CT_a: box of class 1 is 1,2,3,600,6,8 in voxels, and the scan has shape (6, 8, 10); "
+        "it is cut to 1,2,3,5,6,8" in output
+    )
+    assert "--name is given 2 times, and the answer has 1 class; the names beyond are not used" in output
+    assert output.splitlines()[-1] == f"1 of 1 case answered: {tmp_path}/out/CT_a.nii.gz"
+    assert "cut to" not in run(
+        "predict", tmp_path / "CT_a.nii.gz", tmp_path / "out", "--device", "cpu", *SMALL
+    )
+
+
+@pytest.mark.parametrize("command", ["predict", "convert"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--box", "1,2"], "give 6 numbers: Z0,Y0,X0,Z1,Y1,X1, or with --world X0,Y0,Z0,X1,Y1,Z1"),
+        (["--click", "10,285,a"], "--click is '10,285,a'; give 3 numbers: Z,Y,X, or with --world X,Y,Z"),
+        (["--prompts", "gone.json"], "--prompts: gone.json: no such file"),
+        (["--from-mask", "gone.nii"], "--from-mask: gone.nii: no such file"),
+    ],
+)
+def test_a_wrong_option_is_known_before_anything_is_read(
+    command: str, arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    write_volume(tmp_path / "a.nii.gz", scan(), "nifti")
+    assert message in run(command, tmp_path / "a.nii.gz", tmp_path / "out", *arguments, status=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_formats_that_no_source_has_place_for_end_the_run(tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.nii.gz", scan(), "nifti")
+    given = ["predict", tmp_path / "a.nii.gz", tmp_path / "out", "--device", "cpu"]
+    assert "a.nii.gz is none; give another format" in run(*given, "--format", "dicom-seg", status=2)
+    assert "a.nii.gz is none" in run(
+        "convert", tmp_path / "a.nii.gz", tmp_path / "out", "--format", "rtstruct", status=2
+    )
+    assert "nifti has no place for probabilities" in run(*given, "--probabilities", status=2)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["predict", "convert"])
+def test_a_file_of_a_foreign_format_is_no_folder(command: str, tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.nii.gz", scan(), "nifti")
+    output = run(command, tmp_path / "a.nii.gz", tmp_path / "x.jpg", status=2)
+    assert "x.jpg: .jpg is no format that is written; give a file that ends in .nii.gz, .nrrd" in output
+    assert not (tmp_path / "x.jpg").exists()
+    (tmp_path / "y.jpg").mkdir()
+    for folder in ("y.jpg", "study.2024"):
+        run("convert", tmp_path / "a.nii.gz", tmp_path / folder)
+        assert (tmp_path / folder / "a.npz").is_file()
+
+
+def test_a_link_and_the_folder_of_the_terminal_keep_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(tmp_path / "stored", voxels(), affine())
+    (tmp_path / "CT").symlink_to(tmp_path / "stored")
+    assert run("convert", tmp_path / "CT", tmp_path / "out").startswith("CT: 6x8x10")
+    monkeypatch.chdir(tmp_path / "CT")
+    monkeypatch.setenv("PWD", str(tmp_path / "elsewhere"))
+    run("convert", ".", tmp_path / "out")
+    monkeypatch.setenv("PWD", str(tmp_path / "CT"))
+    run("convert", ".", tmp_path / "out2")
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["CT.npz", "stored.npz"]
+    assert [one.name for one in (tmp_path / "out2").iterdir()] == ["CT.npz"]
+
+
+def test_a_series_without_a_number_is_named_by_what_it_has(tmp_path: Path) -> None:
+    write_series(tmp_path / "CT", voxels(), affine())
+    for path in (tmp_path / "CT").iterdir():
+        data = pydicom.dcmread(path)
+        data.SeriesNumber, data.PatientID, data.PatientName = None, "", ""
+        data.SeriesInstanceUID, data.SeriesDescription = "", "CT Body 3.0"
+        data.save_as(path)
+    output = run("convert", tmp_path / "CT", tmp_path / "out", "--series", "5", status=1)
+    assert "CT: FAILED: --series is '5', and it holds one: CT 'CT Body 3.0', 6 slices; leave out" in output
+    output = run("convert", tmp_path / "CT", tmp_path / "out", "--frame", "3", status=1)
+    assert "CT: FAILED: --frame is 3, and it holds one volume; leave out --frame" in output
+
+
+SMALL = ["--box", "1,2,3,4,6,8"]
+# A failed case loses its stale answer, and nothing else.
+BAD = ["--box", "90,2,3,94,6,8"]

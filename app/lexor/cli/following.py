@@ -24,6 +24,7 @@ class Tally:
     """How many cases there are, how many have an answer, how many of these had it before; and what went wrong.
 
     Attributes:
+        written: the last answer.
         problems: statistics or pictures that could not be made.
         status: exit status of a run that was stopped; None: it came to its end.
     """
@@ -32,6 +33,7 @@ class Tally:
     answered: int = 0
     kept: int = 0
     problems: int = 0
+    written: Path | None = None
     status: int | None = None
 
 
@@ -51,6 +53,7 @@ def follow(outcomes: Iterable[Outcome], total: int, extras: Extras, as_json: boo
             for outcome in outcomes:
                 tally.answered += outcome.error is None
                 tally.kept += outcome.kept
+                tally.written = outcome.output if outcome.error is None else tally.written
                 problems = extras.add(outcome)
                 tally.problems += len(problems)
                 if as_json:

@@ -166,7 +166,8 @@ def predict(
         tally = follow(outcomes, len(sources), extras, as_json)
     except (CaseError, WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None
-    conclude(tally, f"{outputs}/" if outputs.is_dir() else str(outputs), as_json)
+    where = f"{outputs}/" if outputs.is_dir() else str(outputs)
+    conclude(tally, str(tally.written) if tally.total == 1 and tally.written else where, as_json)
 
 
 # What changes no answer.

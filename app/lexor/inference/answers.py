@@ -14,10 +14,21 @@ from lexor.errors import CaseError, shown
 from lexor.io.scan import name_of
 from lexor.io.scans.label_maps import ENDINGS, format_of_answer, is_written_by_us
 from lexor.io.scans.model import Format, SourceFormat
-from lexor.io.scans.names import format_of
+from lexor.io.scans.names import format_of, named_path
 
 # The keys that an answer may have, sorted.
 ANSWERS = (["segs"], ["probabilities", "segs"])
+# Endings of files that are no format of ours; nobody means a folder by them.
+_FOREIGN: Final = frozenset(
+    {
+        *(".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".svg", ".pdf"),
+        *(".txt", ".md", ".log", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".html"),
+        *(".zip", ".gz", ".bz2", ".xz", ".7z", ".tar", ".tgz", ".rar"),
+        *(".npy", ".mat", ".h5", ".hdf5", ".pkl", ".pt", ".pth", ".safetensors"),
+        *(".xls", ".xlsx", ".doc", ".docx", ".ppt", ".pptx"),
+        *(".img", ".hdr", ".mgh", ".mgz", ".vtk", ".vti", ".stl", ".obj", ".ply", ".mp4", ".avi", ".raw"),
+    }
+)
 Defaults = Mapping[SourceFormat, Format]
 AS_THE_INPUT: Final[Defaults] = {
     **{"nifti": "nifti", "nrrd": "nrrd", "mha": "mha", "tiff": "tiff", "npz": "npz"},
@@ -41,7 +52,9 @@ def answers_of(
 
     output: a folder; or for one source a file, if it is named as one and no folder. format: None: as the
     source, which of DICOM is a segmentation.
-    Raises CaseError where a file's name asks for another format, or cannot hold several answers.
+    A folder may have a dot in its name, as `study.2024` or `out.v2`: only well-known endings of files, as .jpg, are
+    refused, and these where there is no folder of that name.
+    Raises CaseError where a file's name asks for another format or an unknown one, or cannot hold several answers.
     """
     named = None if output.is_dir() else format_of_answer(output)
     if named is not None:
@@ -51,12 +64,25 @@ def answers_of(
         if format not in (None, named) and not both:
             raise CaseError(f"{output}: is named as {named}, and --format is {format}; give one of both")
         return [Answer(source, output, format or named) for source in sources]
+    if not output.is_dir() and output.suffix.lower() in _FOREIGN:
+        raise CaseError(
+            f"{output}: {output.suffix} is no format that is written; give a file that ends in "
+            f"{', '.join(ENDINGS.values())}, or a folder"
+        )
     names = _names(sources)
     chosen = [format or defaults[_kind(source)] for source in sources]
     return [
         Answer(source, output / f"{name}{ENDINGS[kind]}", kind)
         for source, name, kind in zip(sources, names, chosen, strict=True)
     ]
+
+
+def check_series(answers: Sequence[Answer]) -> None:
+    """Raises CaseError where all answers are to be DICOM, and by their names no source is."""
+    if all(one.format in ("dicom-seg", "rtstruct") and _kind(one.source) != "dicom" for one in answers):
+        raise CaseError(
+            f"{answers[0].format} is of a DICOM series, and {answers[0].source.name} is none; give another format"
+        )
 
 
 def check_answers(
@@ -81,6 +107,11 @@ def check_answers(
         if _identity(path) in cases:
             raise CaseError(f"{path}: the answers would replace the cases; give another folder for them")
         keys = _keys(path) if answer.format == "npz" else None
+        if keys and "imgs" in keys:
+            raise CaseError(
+                f"{path}: is a challenge case (with {', '.join(map(shown, keys))}), and only answers are replaced; "
+                "give another folder or name, or remove it"
+            )
         if keys and keys not in ANSWERS:
             raise CaseError(
                 f"{path}: holds {shown(keys)}, so it is no answer; give another folder for the answers"
@@ -126,17 +157,18 @@ def _is_answer(answer: Path, format: Format) -> bool:
 
 
 def _kind(source: Path) -> SourceFormat:
+    """The format that a source has by its name; a folder is DICOM."""
     return "dicom" if source.is_dir() else format_of(source) or "dicom"
 
 
 def _names(sources: Sequence[Path]) -> list[str]:
     """What each answer is called: as its source; of folders with one name, the folders that they are in as well."""
-    folders = [source.resolve() for source in sources if source.is_dir()]
+    folders = [named_path(source) for source in sources if source.is_dir()]
     found = []
     for source in sources:
         name = name_of(source)
         if source.is_dir():
-            parts = source.resolve().parts
+            parts = named_path(source).parts
             depth = 1
             while sum(other.parts[-depth:] == parts[-depth:] for other in folders) > 1 and depth < len(parts):
                 depth += 1

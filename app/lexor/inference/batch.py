@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lexor.errors import CaseError
-from lexor.inference.answers import Answer, check_answers, check_place, remove_answer
+from lexor.errors import CaseError, printable
+from lexor.inference.answers import (
+    Answer,
+    answers_of,
+    check_answers,
+    check_place,
+    check_series,
+    remove_answer,
+)
 from lexor.inference.outcome import Outcome, outcome_of
 from lexor.inference.predictor import Prediction, Predictor
 from lexor.inference.runlog import RunLog, hash_of
 from lexor.inference.targets import PromptMode
-from lexor.io.reading import Opened, Reading, open_source
+from lexor.io.reading import Opened, Reading, open_source, unused_names
 from lexor.io.scan import find_scans, is_scan, write_labels
 from lexor.io.scans.label_maps import check_format
 from lexor.io.scans.model import Format
@@ -134,12 +142,13 @@ def predict_files(
             answer is there as it was written; needs the head.
 
     Raises:
-        CaseError: see `check_answers`, `RunLog`; or prompts of one scan are given for several.
+        CaseError: see `check_answers`, `RunLog`, `GivenPrompts.check`; or no source has an answer of this format.
     """
     reading = reading or Reading()
     reading.prompts.check(len(sources))
     if reading.prompts and prompt != "given":
         raise CaseError(f"--prompt {prompt} asks for no prompts, and some are given; leave out one of both")
+    _check_formats(answers_of(sources, outputs, format), probabilities)
     answers = check_answers(sources, outputs, format)
     runlog = None
     if head is not None and (resume or (logged and answers[0].path != outputs)):
@@ -162,6 +171,7 @@ def predict_files(
             prediction = predictor.segment(
                 opened.case, prompt, top, strict=strict, probabilities=probabilities
             )
+            opened = _with_warning(opened, reading.names, prediction.n_classes)
             check_place(answer.path, answer.format)
             _write(answer, opened, prediction, probabilities, labelmap)
         except (CaseError, OSError) as problem:
@@ -181,6 +191,23 @@ def predict_files(
         if runlog is not None and outcome.record is not None:
             runlog.add(outcome.record)
         yield outcome
+
+
+def _check_formats(answers: Sequence[Answer], probabilities: bool) -> None:
+    """Raises CaseError where by their names alone no source can be answered as it was asked for."""
+    if probabilities and all(answer.format != "npz" for answer in answers):
+        asked = answers[0].format
+        raise CaseError(f"{asked} has no place for probabilities; give --format npz, or leave them out")
+    check_series(answers)
+
+
+def _with_warning(opened: Opened, names: Sequence[str], classes: int) -> Opened:
+    """With a warning where more names were given than there are classes."""
+    if len(names) <= classes:
+        return opened
+    case = opened.case
+    line = printable(f"{case.name}: {unused_names(names, classes)}")
+    return replace(opened, case=replace(case, warnings=(*case.warnings, line)))
 
 
 def _digest(source: Path) -> str:

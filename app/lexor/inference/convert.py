@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from lexor.errors import CaseError
-from lexor.inference.answers import Answer, Defaults, check_answers, check_place
+from lexor.errors import CaseError, printable, without_name
+from lexor.inference.answers import Answer, Defaults, answers_of, check_answers, check_place, check_series
 from lexor.io.case import write_case
 from lexor.io.labels import present
 from lexor.io.npz import NpzReader
-from lexor.io.reading import Reading, open_source
+from lexor.io.reading import Reading, open_source, unused_names
 from lexor.io.scan import Scan, read_mask, read_scan
 from lexor.io.scans.dicom_seg import read_dicom_seg
 from lexor.io.scans.label_maps import checked_labels, is_dicom_seg, npz_labels, write_labels, write_volume
 from lexor.io.scans.model import Format
-from lexor.io.scans.names import format_of, name_of
+from lexor.io.scans.names import format_of, name_of, named_path
 
 # A scan becomes a case, and a case a scan.
 _OTHERS: Final[Defaults] = {
@@ -56,10 +56,10 @@ class Converted:
 
     def summary(self) -> str:
         """One line: what was written where; or the error."""
-        name = self.source.name or self.source.resolve().name
-        return (
-            f"{name}: {self.what}: {self.output}" if self.error is None else f"{name}: FAILED: {self.error}"
-        )
+        name = named_path(self.source).name
+        if self.error is None:
+            return f"{name}: {self.what}: {self.output}"
+        return f"{name}: FAILED: {without_name(self.error, name, name_of(self.source))}"
 
 
 def convert_files(sources: list[Path], output: Path, how: Conversion) -> Iterator[Converted]:
@@ -73,6 +73,11 @@ def convert_files(sources: list[Path], output: Path, how: Conversion) -> Iterato
     how.reading.prompts.check(len(sources))
     if len(sources) > 1 and (how.truth or how.like):
         raise CaseError(f"--like and --truth are of one scan, and there are {len(sources)}; give one")
+    for option, path in (("--like", how.like), ("--truth", how.truth)):
+        if path is not None and not path.exists():
+            raise CaseError(f"{option}: {path}: no such file or folder; give one that is there")
+    if how.like is None:
+        check_series(answers_of(sources, output, how.format, _OTHERS))
     for answer in check_answers(sources, output, how.format, _OTHERS):
         warnings: tuple[str, ...] = ()
         what, error = "", None
@@ -125,8 +130,12 @@ def _convert_labels(answer: Answer, how: Conversion) -> tuple[str, tuple[str, ..
         scan = read_scan(how.like, series=reading.series, frame=reading.frame, modality=reading.modality)
         labels, found = read_mask(source, scan)
     write_labels(answer.path, labels, scan, answer.format, {**found, **names}, labelmap=how.labelmap)
-    count = len(present(labels, int(labels.max(initial=0))))
-    return f"{'x'.join(map(str, labels.shape))}, {count} label{'s' * (count != 1)}", scan.warnings
+    high = int(labels.max(initial=0))
+    notes = scan.warnings
+    if len(reading.names) > high:
+        notes += (printable(f"{source.name}: {unused_names(reading.names, high)}"),)
+    count = len(present(labels, high))
+    return f"{'x'.join(map(str, labels.shape))}, {count} label{'s' * (count != 1)}", notes
 
 
 def _own_grid(source: Path) -> tuple[Scan, dict[int, str]]:

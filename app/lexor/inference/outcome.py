@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lexor.errors import without_name
 from lexor.inference.answers import Answer, stem_of
 from lexor.inference.prediction import Prediction
 from lexor.inference.runlog import CaseRecord, hash_of, prompt_of
@@ -14,6 +15,7 @@ from lexor.inference.targets import AutomaticBox, Target
 from lexor.io.case import Case
 from lexor.io.reading import Opened
 from lexor.io.scan import Scan, name_of
+from lexor.io.scans.names import named_path
 
 # Of so many automatic boxes a summary tells how they were found.
 MOST_SHOWN = 10
@@ -49,7 +51,7 @@ class Outcome:
         if self.kept:
             return f"{self._name}: answered before, from the same input, options and weights"
         if self.error is not None or self.case is None or self.prediction is None:
-            return f"{self._name}: FAILED: {self.error}"
+            return f"{self._name}: FAILED: {without_name(self.error or '', self._name, name_of(self.source))}"
         targets = self.prediction.targets
         shape = "x".join(map(str, self.prediction.labels.shape))
         return (
@@ -59,7 +61,7 @@ class Outcome:
 
     @property
     def _name(self) -> str:
-        return self.source.name or self.source.resolve().name
+        return named_path(self.source).name
 
 
 def _prompts(targets: Sequence[Target]) -> str:

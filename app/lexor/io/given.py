@@ -11,7 +11,7 @@ from typing import Final, Literal
 import numpy as np
 from jaxtyping import Integer
 
-from lexor.errors import CaseError, shown
+from lexor.errors import CaseError, Notes, shown
 from lexor.geometry import Box, Clicks, Voxel, nearest
 from lexor.io.case import MAX_PREVIOUS, Case
 from lexor.io.labels import present
@@ -48,24 +48,36 @@ class GivenPrompts:
         return bool(self.boxes or self.clicks or self.background or self.files or self.mask)
 
     def check(self, count: int) -> None:
-        """Raises CaseError where prompts of one scan are given for several."""
+        """That prompts make sense for so many scans: what is found wrong before any of them is read.
+
+        Raises CaseError where prompts of one scan are given for several, an option cannot be read, or a file is
+        missing.
+        """
         single = self.boxes or self.clicks or self.background or any(not path.is_dir() for path in self.files)
         if count > 1 and (single or (self.mask is not None and not self.mask.is_dir())):
             raise CaseError(
                 f"these prompts are for one scan, and there are {count}; give one, or to --prompts and --from-mask "
                 "folders with a file of each scan's name"
             )
+        _of_options(self, VOXEL)
+        for option, path in (*(("--prompts", path) for path in self.files), ("--from-mask", self.mask)):
+            if path is not None and not path.exists():
+                raise CaseError(f"{option}: {path}: no such file or folder; give one that is there")
 
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """Prompts in voxels of a scan, as a case has them; names: of the classes that have one."""
+    """Prompts in voxels of a scan, as a case has them.
+
+    names: of the classes that have one. warnings: of boxes that were cut, one line each.
+    """
 
     boxes: tuple[Box | None, ...] = ()
     clicks: tuple[Clicks, ...] = ()
     previous: Integer[np.ndarray, "D H W"] | None = None
     unasked: frozenset[int] = frozenset()
     names: Mapping[int, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def into(self, case: Case) -> Case:
         """The case with these in place of its own prompts."""
@@ -76,6 +88,7 @@ class Prompts:
             previous=self.previous,
             unreadable=(),
             unasked=self.unasked,
+            warnings=case.warnings + self.warnings,
         )
 
 
@@ -93,12 +106,14 @@ def prompts_on(given: GivenPrompts, scan: Scan) -> Prompts:
 
 def drawn_on(drawn: Sequence[Drawn], scan: Scan) -> Prompts:
     """The prompts of classes 1, 2, ... in voxels of a scan. Raises CaseError where one lies outside it."""
-    boxes = tuple(_box(one, index, scan) for index, one in enumerate(drawn, 1))
+    notes = Notes()
+    boxes = tuple(_box(one, index, scan, notes) for index, one in enumerate(drawn, 1))
     clicks = tuple(_clicks(one, index, scan) for index, one in enumerate(drawn, 1))
     return Prompts(
         boxes if any(boxes) else (),
         clicks if any(one.points for one in clicks) else (),
         names={index: one.name for index, one in enumerate(drawn, 1) if one.name},
+        warnings=notes.lines(scan.name),
     )
 
 
@@ -145,8 +160,8 @@ def _numbers(option: str, text: str, count: int) -> list[float]:
     except ValueError:
         found = []
     if len(found) != count or not all(math.isfinite(number) and abs(number) < 1e9 for number in found):
-        what = "Z0,Y0,X0,Z1,Y1,X1" if count == 6 else "Z,Y,X"
-        raise CaseError(f"{option} is {shown(text)}; give {count} numbers, {what} (of --world X first)")
+        what, world = ("Z0,Y0,X0,Z1,Y1,X1", "X0,Y0,Z0,X1,Y1,Z1") if count == 6 else ("Z,Y,X", "X,Y,Z")
+        raise CaseError(f"{option} is {shown(text)}; give {count} numbers: {what}, or with --world {world}")
     return found
 
 
@@ -155,8 +170,11 @@ def _point(values: Sequence[float]) -> Point:
     return x, y, z
 
 
-def _box(drawn: Drawn, index: int, scan: Scan) -> Box | None:
-    """The box of voxels that the hull of the corners overlaps; in voxels, corners are voxels that are inside."""
+def _box(drawn: Drawn, index: int, scan: Scan, notes: Notes) -> Box | None:
+    """The box of voxels that the hull of the corners overlaps; in voxels, corners are voxels that are inside.
+
+    notes: is added to where a part of it is outside of the scan.
+    """
     if not drawn.corners:
         return None
     corners = to_voxels(drawn.corners, drawn.system, scan)
@@ -168,9 +186,20 @@ def _box(drawn: Drawn, index: int, scan: Scan) -> Box | None:
         upper = [max(math.ceil(v - 0.5), start) + 1 for v, start in zip(high, lower, strict=True)]
     box = Box(_voxel(lower), _voxel(upper), (lower[0] + upper[0] - 1) // 2)
     try:
-        return box.clipped(scan.voxels.shape)
+        inside = box.clipped(scan.voxels.shape)
     except CaseError as error:
         raise CaseError(f"{scan.name}: box of class {index}: {error}") from None
+    if (inside.lower, inside.upper) != (box.lower, box.upper):
+        notes.append(
+            f"box of class {index} is {_as_option(box)} in voxels, and the scan has shape {scan.voxels.shape}; "
+            f"it is cut to {_as_option(inside)}"
+        )
+    return inside
+
+
+def _as_option(box: Box) -> str:
+    """A box as --box has it: both corners inside."""
+    return ",".join(map(str, (*box.lower, *(bound - 1 for bound in box.upper))))
 
 
 def _clicks(drawn: Drawn, index: int, scan: Scan) -> Clicks:
@@ -217,6 +246,7 @@ def with_mask(found: Prompts, mask: Path, scan: Scan, use: MaskAs) -> Prompts:
         labels if use == "previous" else None,
         frozenset(range(1, count + 1)) - asked,
         {**names, **found.names},
+        found.warnings,
     )
 
 

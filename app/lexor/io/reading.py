@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,12 @@ class Opened:
     case: Case
     scan: Scan
     names: Mapping[int, str] = field(default_factory=dict)
+
+
+def unused_names(names: Sequence[str], classes: int) -> str:
+    """The warning where there are more names than classes."""
+    found = f"{classes} class{'es' * (classes != 1)}"
+    return f"--name is given {len(names)} times, and the answer has {found}; the names beyond are not used"
 
 
 def open_source(source: Path, reading: Reading | None = None) -> Opened:

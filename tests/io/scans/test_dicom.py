@@ -236,7 +236,8 @@ def test_a_series_is_chosen_by_number_word_or_uid(series: Path, wanted: str) -> 
     found = read_scan(series, series=str(mine.SeriesInstanceUID) if wanted == "uid" else wanted)
     np.testing.assert_array_equal(found.voxels, voxels())
     with pytest.raises(
-        CaseError, match="--series is 'foot', and no series are that; it holds 3: CT 'thorax', 6"
+        CaseError,
+        match="--series is 'foot', and no series is that; give a number, a UID or a word of: 3: CT 'thorax', 6",
     ):
         read_scan(series, series="foot")
 

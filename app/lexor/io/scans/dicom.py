@@ -25,7 +25,7 @@ from lexor.io.scans.dicom_files import (
 from lexor.io.scans.dicom_seg import SHARED_UIDS
 from lexor.io.scans.dicom_stack import Slice, arrange, pick_frame
 from lexor.io.scans.model import DicomFrame, Scan, check_affine, check_size
-from lexor.io.scans.names import name_of
+from lexor.io.scans.names import name_of, named_path
 from lexor.io.scans.suv import suv_factor
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def read_dicom(source: Path, series: str | None = None, frame: int | None = None
 
 
 def _read(source: Path, series: str | None, frame: int | None) -> Scan:
+    source = source if source.name not in ("", "..") else named_path(source)  # messages begin with its name
     notes = Notes()
     found = choose_series(source, find_series(source, notes), series)
     slices = [one for path in found.files for one in _slices(path, notes)]

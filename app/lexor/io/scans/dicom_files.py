@@ -47,8 +47,12 @@ class Series:
 
     def line(self) -> str:
         """What a person chooses by."""
-        text = f"{self.number or '-'}: {self.modality or '?'} {self.description!r}, {self.frames} slices"
-        return printable(f"{text}, patient {self.patient!r}, {self.uid}")
+        number = f"{self.number}: " if self.number else ""
+        kind = " ".join(part for part in (self.modality, self.description and repr(self.description)) if part)
+        nothing = "" if self.number or self.uid or self.description else "without number, UID and description"
+        patient = f"patient {self.patient!r}" if self.patient else ""
+        parts = (kind, f"{self.frames} slices", patient, self.uid and f"UID {self.uid}", nothing)
+        return printable(number + ", ".join(part for part in parts if part))
 
 
 def is_dicom(path: Path) -> bool:
@@ -175,9 +179,13 @@ def choose_series(source: Path, found: list[Series], wanted: str | None) -> Seri
         raise CaseError(
             f"{source.name}: holds {several}; choose one by --series NUMBER, a UID or a word of: {lines}"
         )
-    what = "no" if not chosen else f"{len(chosen)}"
+    if len(found) == 1:
+        raise CaseError(
+            f"{source.name}: --series is {shown(wanted)}, and it holds one: {lines}; leave out --series"
+        )
+    what = "no series is that" if not chosen else f"{len(chosen)} series are that"
     raise CaseError(
-        f"{source.name}: --series is {shown(wanted)}, and {what} series are that; it holds {lines}"
+        f"{source.name}: --series is {shown(wanted)}, and {what}; give a number, a UID or a word of: {lines}"
     )
 
 

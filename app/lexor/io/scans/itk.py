@@ -16,6 +16,8 @@ from jaxtyping import Float, Shaped
 from lexor.errors import CaseError, shown
 from lexor.io.npz import MAX_ARRAY_BYTES
 from lexor.io.scans.model import (
+    ANSWER_MARK,
+    IMAGE_MARK,
     Scan,
     SourceFormat,
     affine_of,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 # What our own files are told by.
-_MARK: Final = ("Creator", "Lexor")
+_MARK_KEY: Final = "Creator"
 _HEADER: Final = 1 << 16  # bytes; a longer text is no header
 _CHUNK: Final = 1 << 20
 _AXES: Final = re.compile(rb"^NDims\s*=?\s*([^\n\r]*?)\s*$", re.MULTILINE)
@@ -81,9 +83,10 @@ def read_itk(path: Path, kind: SourceFormat, frame: int | None = None) -> Scan:
     return Scan(name, voxels, affine, modality_of(name), "", path, kind, frame=index if several else None)
 
 
-def write_itk(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan) -> None:
+def write_itk(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan, mark: str = IMAGE_MARK) -> None:
     """Write a volume on a scan's grid as .nrrd or .mha, compressed. Nothing makes the writing atomic here.
 
+    mark: what the header says of the file.
     Raises CaseError where the grid has no right angles: these formats have no place for it.
     """
     import SimpleITK as sitk
@@ -97,7 +100,7 @@ def write_itk(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan) -> No
     image.SetSpacing(spacing.tolist())
     image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(affine[:3, 3].tolist())
-    image.SetMetaData(*_MARK)
+    image.SetMetaData(_MARK_KEY, mark)
     with _quiet(path, "nrrd"):
         sitk.WriteImage(image, str(path), useCompression=True)
 
@@ -112,17 +115,16 @@ def check_right_angles(scan: Scan) -> None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file was written by `write_itk`."""
+    """Whether a file bears the mark of answers."""
     import SimpleITK as sitk
 
-    key, value = _MARK
     try:
         with _quiet(path, "nrrd"):
             _stored(path)
             reader = sitk.ImageFileReader()
             reader.SetFileName(str(path))
             reader.ReadImageInformation()
-            return bool(reader.HasMetaDataKey(key) and reader.GetMetaData(key) == value)
+            return bool(reader.HasMetaDataKey(_MARK_KEY) and reader.GetMetaData(_MARK_KEY) == ANSWER_MARK)
     except CaseError:
         return False
 

@@ -16,7 +16,7 @@ from lexor.io.npz import NpzReader
 from lexor.io.prompts import MAX_CLASSES
 from lexor.io.scans import dicom_seg, itk, nifti, tiff
 from lexor.io.scans.dicom_files import is_dicom
-from lexor.io.scans.model import Format, Scan
+from lexor.io.scans.model import ANSWER_MARK, IMAGE_MARK, Format, Scan
 from lexor.io.scans.names import format_of
 from lexor.io.scans.rtstruct import write_rtstruct
 from lexor.io.whole import whole
@@ -31,7 +31,7 @@ ENDINGS: Final[Mapping[Format, str]] = {
     "rtstruct": ".rtstruct.dcm",
 }
 _SAME: Final = 0.1  # voxels; formats round their geometry, but not by so much
-_WRITERS: Final[Mapping[str, Callable[[Path, np.ndarray, Scan], None]]] = {
+_WRITERS: Final[Mapping[str, Callable[[Path, np.ndarray, Scan, str], None]]] = {
     "nifti": nifti.write_nifti,
     "nrrd": itk.write_itk,
     "mha": itk.write_itk,
@@ -75,7 +75,7 @@ def write_labels(
         elif format == "rtstruct":
             write_rtstruct(temporary, found, scan, names, automatic)
         else:
-            _WRITERS[format](temporary, found, scan)
+            _WRITERS[format](temporary, found, scan, ANSWER_MARK)
 
 
 def check_format(format: Format, scan: Scan, probabilities: bool = False) -> None:
@@ -100,7 +100,7 @@ def write_volume(path: Path, scan: Scan, format: Format) -> None:
             f"{scan.name}: {format} holds labels, not an image; give --format {', '.join(_WRITERS)} or npz"
         )
     with whole(path, _ending(path, format)) as temporary:
-        _WRITERS[format](temporary, scan.voxels, scan)
+        _WRITERS[format](temporary, scan.voxels, scan, IMAGE_MARK)
 
 
 def format_of_answer(path: Path) -> Format | None:
@@ -112,7 +112,7 @@ def format_of_answer(path: Path) -> Format | None:
 
 
 def is_written_by_us(path: Path, format: Format) -> bool:
-    """Whether a file, not an .npz, is one that `write_labels` or `write_volume` wrote."""
+    """Whether a file, not an .npz, is one that `write_labels` wrote: what `write_volume` did is no answer."""
     tellers: dict[str, Callable[[Path], bool]] = {
         "nifti": nifti.is_ours,
         "nrrd": itk.is_ours,

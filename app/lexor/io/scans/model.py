@@ -23,6 +23,10 @@ from lexor.io.npz import MAX_ARRAY_BYTES
 Format = Literal["nifti", "nrrd", "mha", "tiff", "npz", "dicom-seg", "rtstruct"]
 SourceFormat = Literal["nifti", "nrrd", "mha", "tiff", "npz", "dicom"]
 MODALITIES: Final = ("CT", "MR", "PET", "US", "Microscopy")
+# What files of ours say in their headers. Answers are told by theirs, and may be replaced; a scan that was
+# converted may be the only copy, and must not be.
+ANSWER_MARK: Final = "Lexor"
+IMAGE_MARK: Final = "Lexor image"
 # Beyond this the axes of a volume are no longer those of a grid of boxes.
 _SHEAR: Final = 1e-3
 # No compression in use shrinks real images, or even empty ones, further than deflate's limit by much.
@@ -171,6 +175,8 @@ def take_frame(name: str, shape: Sequence[int], frame: int | None, what: str = "
         return 0
     if frame is None:
         raise CaseError(f"{name}: holds {count:,} {what}, not one; choose one by --frame 0..{count - 1}")
+    if frame and count == 1:
+        raise CaseError(f"{name}: --frame is {frame}, and it holds one volume; leave out --frame")
     if not 0 <= frame < count:
         raise CaseError(f"{name}: --frame is {frame}, and it holds {count:,}; give 0..{count - 1}")
     return frame

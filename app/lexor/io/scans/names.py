@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -65,10 +66,20 @@ def format_of(path: Path) -> SourceFormat | None:
 def name_of(path: Path) -> str:
     """What a source is called: the file's name without its ending, the folder's name as it is."""
     if path.is_dir():
-        return path.resolve().name
+        return named_path(path).name
     lower = path.name.lower()
     ending = next((ending for ending, _ in _ENDINGS if lower.endswith(ending)), "")
     return path.name[: len(path.name) - len(ending)] or path.name
+
+
+def named_path(path: Path) -> Path:
+    """A source by the name that the user knows: a link keeps its own, and `.` is the folder of the terminal."""
+    if path.name == "..":
+        return path.resolve()
+    if path.name:
+        return path.parent.resolve() / path.name
+    here = Path(os.environ.get("PWD", ""))  # as `pwd` says it; the system knows only where links lead
+    return here if here.is_absolute() and here.is_dir() and here.samefile(path) else path.resolve()
 
 
 def modality_of(name: str) -> str | None:

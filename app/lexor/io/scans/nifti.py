@@ -15,6 +15,8 @@ from jaxtyping import Float, Shaped
 
 from lexor.errors import CaseError, Notes
 from lexor.io.scans.model import (
+    ANSWER_MARK,
+    IMAGE_MARK,
     Scan,
     check_affine,
     check_numbers,
@@ -26,8 +28,6 @@ from lexor.io.scans.model import (
 )
 from lexor.io.scans.names import modality_of, name_of
 
-# What our own files are told by: the header's description.
-MARK: Final = "Lexor"
 _PLACE: Final = (
     *("sform_code", "srow_x", "srow_y", "srow_z", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z"),
@@ -72,10 +72,10 @@ def read_nifti(path: Path, frame: int | None = None) -> Scan:
     )
 
 
-def write_nifti(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan) -> None:
+def write_nifti(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan, mark: str = IMAGE_MARK) -> None:
     """Write a volume on a scan's grid; of a NIfTI scan, all that its header says of the place is kept as it is.
 
-    path: ends in .nii or .nii.gz. Nothing makes the writing atomic here.
+    path: ends in .nii or .nii.gz. Nothing makes the writing atomic here. mark: what the header says of the file.
     """
     import nibabel as nib
 
@@ -97,18 +97,18 @@ def write_nifti(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan) -> 
         header["pixdim"][:4] = scan.header["pixdim"][:4]
         for key in _PLACE:
             header[key] = scan.header[key]
-    header["descrip"] = MARK
+    header["descrip"] = mark
     # Without an affine nibabel leaves the header's as it is.
     nib.save(kind(data, None, header, dtype=voxels.dtype), path)
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a NIfTI file was written by `write_nifti`."""
+    """Whether a NIfTI file bears the mark of answers."""
     try:
         description = bytes(_open(path).header["descrip"]).rstrip(b"\0")
     except (CaseError, OSError):
         return False
-    return description == MARK.encode()
+    return description == ANSWER_MARK.encode()
 
 
 def _open(path: Path) -> Any:

@@ -14,10 +14,18 @@ import numpy as np
 from jaxtyping import Shaped
 
 from lexor.errors import CaseError, Notes
-from lexor.io.scans.model import Scan, check_affine, check_numbers, check_size, scaled, take_frame
+from lexor.io.scans.model import (
+    ANSWER_MARK,
+    IMAGE_MARK,
+    Scan,
+    check_affine,
+    check_numbers,
+    check_size,
+    scaled,
+    take_frame,
+)
 from lexor.io.scans.names import modality_of, name_of
 
-MARK: Final = "Lexor"
 _MILLIMETRES: Final = {
     **{"m": 1e3, "cm": 10.0, "mm": 1.0, "nm": 1e-6, "pm": 1e-9, "Å": 1e-7, "inch": 25.4, "in": 25.4},
     **dict.fromkeys(("µm", "μm", "um", "micron", "microns", "\\u00B5m"), 1e-3),
@@ -54,8 +62,11 @@ def read_tiff(path: Path, frame: int | None = None) -> Scan:
     )
 
 
-def write_tiff(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan) -> None:
-    """Write a volume as OME-TIFF with a scan's spacing: TIFF has no place for directions. Not atomic here."""
+def write_tiff(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan, mark: str = IMAGE_MARK) -> None:
+    """Write a volume as OME-TIFF with a scan's spacing: TIFF has no place for directions. Not atomic here.
+
+    mark: what the file says of itself.
+    """
     import tifffile
 
     if voxels.dtype.kind == "b":
@@ -69,19 +80,19 @@ def write_tiff(path: Path, voxels: Shaped[np.ndarray, "D H W"], scan: Scan) -> N
         ome=True,
         compression="zlib",
         photometric="minisblack",
-        software=MARK,
+        software=mark,
         metadata=sizes,
     )
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file was written by `write_tiff`."""
+    """Whether a file bears the mark of answers."""
     import tifffile
 
     try:
         with _quiet(), tifffile.TiffFile(path) as file:
             page: Any = file.pages[0]
-            return bool(page.software == MARK)
+            return bool(page.software == ANSWER_MARK)
     except Exception:  # see `read_tiff`
         return False
 
