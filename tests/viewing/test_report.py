@@ -129,10 +129,16 @@ def test_what_is_gone_or_does_not_fit_is_said_on_the_page(run: Path) -> None:
 
 def test_wrong_arguments_are_answered_in_words(run: Path, tmp_path: Path) -> None:
     for arguments, expected in (
-        ([str(run)], f"error: PAGE.html is missing: give it last, for example lexor report {run} report.html"),
+        (
+            [str(run)],
+            f"error: PAGE.html is missing: give it last, for example lexor report {run} report.html",
+        ),
         ([str(run), str(run)], "PAGE.html is missing: give it last"),
         ([], "PAGE.html is missing: give it last, for example lexor report ANSWERS report.html"),
-        (["p.html"], "RUN is missing: give a folder of answers first, for example lexor report ANSWERS p.html"),
+        (
+            ["p.html"],
+            "RUN is missing: give a folder of answers first, for example lexor report ANSWERS p.html",
+        ),
         ([str(tmp_path / "none"), "p.html"], "no such file; give a folder of answers, or a run.json"),
         ([str(run), str(tmp_path / "no" / "p.html")], "there is no folder"),
         ([str(run), str(tmp_path / "p.html"), "--truth", str(tmp_path / "no")], "--truth"),

@@ -14,9 +14,7 @@ from lexor.cli.output import say
 def report(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="RUN", help="Folders of answers of `lexor predict`, or its run.json files."
-        ),
+        typer.Argument(metavar="RUN", help="Folders of answers of `lexor predict`, or its run.json files."),
     ] = None,
     page: Annotated[
         Path | None, typer.Argument(metavar="PAGE.html", help="The .html file to write; it is replaced.")
@@ -40,7 +38,9 @@ def report(
     from lexor.viewing.report_page import named_runs, write_page
 
     if page is None or not _is_page(page):
-        given = " ".join(str(path) for path in [*(runs or []), page] if path is not None and not _is_page(path))
+        given = " ".join(
+            str(path) for path in [*(runs or []), page] if path is not None and not _is_page(path)
+        )
         raise failure(
             f"PAGE.html is missing: give it last, for example lexor report {given or 'ANSWERS'} report.html"
         )

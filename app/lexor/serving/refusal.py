@@ -69,5 +69,7 @@ class Refusals:
             return
         more = f" (and {self._untold} more before)" if self._untold else ""
         self._last, self._untold = now, 0
-        detail = refusal.detail if len(refusal.detail) <= _MOST_SHOWN else f"{refusal.detail[:_MOST_SHOWN]}..."
+        detail = (
+            refusal.detail if len(refusal.detail) <= _MOST_SHOWN else f"{refusal.detail[:_MOST_SHOWN]}..."
+        )
         self._tell(f"refused {shown(path)[1:-1]} ({refusal.status}): {detail}{more}")
