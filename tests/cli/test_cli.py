@@ -11,9 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from lexor.cli import app
+from lexor.errors import CaseError
 from lexor.evaluation.metrics import dice
 from lexor.inference.predictor import Predictor
 from lexor.io.case import Case, read_case, read_labels, write_case
+from lexor.io.reading import Reading
 from lexor.models.factory import create_model
 from lexor.training.state import save_plain
 
@@ -145,6 +147,46 @@ def test_an_option_out_of_its_range_is_named(folders: tuple[Path, Path]) -> None
         result = runner.invoke(app, ["prompt", case, *arguments])
         assert result.exit_code == 2
         assert result.output == f"error: {message}\n"
+
+
+def test_an_option_that_has_no_such_value_is_answered_in_plain_words() -> None:
+    for arguments, message in (
+        (
+            ["--modality", "XR"],
+            "Invalid value for '--modality': 'XR' is not one of CT, MR, PET, US, Microscopy.",
+        ),
+        (["--modality", "CT_a"], "Invalid value for '--modality': 'CT_a' is not one of CT, MR"),
+        (["--device", "tpu"], "Invalid value for '--device': 'tpu' is not one of 'auto', 'cpu', 'cuda'."),
+    ):
+        result = runner.invoke(app, ["predict", "a", "b", *arguments])
+        assert result.exit_code == 2
+        assert message in result.output
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("CT", "CT"),
+        ("mri", "MR"),
+        ("MRI", "MR"),
+        ("ultrasound", "US"),
+        ("PT", "PET"),
+        ("microscopy", "Microscopy"),
+    ],
+)
+def test_a_modality_has_the_names_that_people_give_it(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, given: str, meant: str
+) -> None:
+    said: list[object] = []
+
+    def read(source: Path, reading: Reading) -> None:
+        said.append(reading.modality)
+        raise CaseError("enough")
+
+    monkeypatch.setattr("lexor.io.reading.open_source", read)
+    result = runner.invoke(app, ["prompt", str(folders[0] / "CT_ball.npz"), "--modality", given])
+    assert result.output == "error: enough\n"
+    assert said == [meant]
 
 
 def test_an_unknown_model_is_said(folders: tuple[Path, Path]) -> None:

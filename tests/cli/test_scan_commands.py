@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -288,3 +289,15 @@ def test_a_series_without_a_number_is_named_by_what_it_has(tmp_path: Path) -> No
 SMALL = ["--box", "1,2,3,4,6,8"]
 # A failed case loses its stale answer, and nothing else.
 BAD = ["--box", "90,2,3,94,6,8"]
+
+
+def test_prompt_reads_a_scan_as_predict_does(tmp_path: Path, ball: np.ndarray) -> None:
+    where = tmp_path / "patient7.nii.gz"
+    write_volume(where, scan(ball, WHERE), "nifti")
+    command = ("prompt", where, "--method", "intensity", "--json", "--device", "cpu")
+    bright = run(*command, "--modality", "CT", "--window", "100,100")
+    # All of it is above this window, so it is one grey: the box is the whole volume.
+    (box,) = json.loads(run(*command, "--window", "1,-500"))
+    assert (box["z_min"], box["z_max"], box["z_mid_x_max"]) == (0, 15, 31)
+    assert json.loads(bright) != [box]
+    assert run(*command, "--window", "wide", status=2).startswith("error: ")

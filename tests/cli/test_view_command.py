@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from lexor.cli import app
+from lexor.serving.opening import Opened
 from lexor.viewing.demo import CASES
 
 CASE = str(CASES / "PET_sarcoma.npz")
@@ -41,3 +44,23 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
         found = CliRunner().invoke(app, ["view", CASE, "--port", str(port)])
     assert found.exit_code == 2
     assert found.stderr.startswith(f"error: 127.0.0.1:{port} cannot be used")
+
+
+def test_the_modality_that_the_advice_names_can_be_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Opened] = []
+    monkeypatch.setattr("lexor.cli.view._run", lambda opened, bound, browser: shown.append(opened))
+    units = np.random.default_rng(0).integers(-1000, 1500, (16, 16, 16)).astype(np.int16)
+    units[0] = -1000
+    scan = tmp_path / "patient7.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(units, np.eye(4)), scan)
+    for options in ([], ["--modality", "CT"]):
+        found = CliRunner().invoke(app, ["view", str(scan), "--no-browser", "--device", "cpu", *options])
+        assert found.exit_code == 0, found.output
+    unknown, known = shown
+    assert [note.partition(": ")[2] for note in unknown.notes if "Hounsfield" in note] == [
+        "its values look like Hounsfield units; if it is a CT, give --modality CT"
+    ]
+    assert not any("Hounsfield" in note for note in known.notes)
+    assert (unknown.annotation.scan.modality, known.annotation.scan.modality) == (None, "CT")

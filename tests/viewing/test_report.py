@@ -129,7 +129,16 @@ def test_what_is_gone_or_does_not_fit_is_said_on_the_page(run: Path) -> None:
 
 def test_wrong_arguments_are_answered_in_words(run: Path, tmp_path: Path) -> None:
     for arguments, expected in (
-        ([str(run), str(run)], "give the name of the page last"),
+        (
+            [str(run)],
+            f"error: PAGE.html is missing: give it last, for example lexor report {run} report.html",
+        ),
+        ([str(run), str(run)], "PAGE.html is missing: give it last"),
+        ([], "PAGE.html is missing: give it last, for example lexor report ANSWERS report.html"),
+        (
+            ["p.html"],
+            "RUN is missing: give a folder of answers first, for example lexor report ANSWERS p.html",
+        ),
         ([str(tmp_path / "none"), "p.html"], "no such file; give a folder of answers, or a run.json"),
         ([str(run), str(tmp_path / "no" / "p.html")], "there is no folder"),
         ([str(run), str(tmp_path / "p.html"), "--truth", str(tmp_path / "no")], "--truth"),
@@ -163,7 +172,7 @@ def test_a_class_that_only_the_truth_has_is_shown_empty(run: Path) -> None:
     assert (one.statistics.voxels, one.statistics.volume_ml) == (0, 0.0)
     assert case.scores is not None
     assert case.scores.dsc == 0
-    assert case.remarks == 1
+    assert case.remarks == ("class 1: empty",)
 
 
 def test_prompts_of_a_log_that_are_none_are_left_out() -> None:
@@ -285,3 +294,16 @@ def test_a_case_without_spacing_has_no_volume_and_no_nsd(run: Path, ball_case: C
     case: ReportedCase = reported(CaseRecord("CT_right", source, run / "CT_right.npz", True), "out")
     assert case.volume_ml is None
     assert case.summary() == "CT_right: no spacing, so no volume"
+
+
+def test_a_case_opens_to_the_remarks_that_its_row_counts(run: Path) -> None:
+    labels = np.zeros((24, 48, 48), np.uint8)
+    labels[5:20, 10:30, :20] = 1
+    write_segmentation(run / "CT_shifted.npz", labels)
+    text = report(run)
+    (body,) = [part for part in text.split("<tbody") if 'data-value="CT_shifted"' in part]
+    assert 'data-label="Remarks" data-value="2">2<' in body
+    assert "<summary>2 remarks</summary>" in body
+    first, second = re.findall("<li>(.*?)</li>", body)
+    assert first == f"{html.escape(HOSTILE)}: a warning"
+    assert second == f"{html.escape(HOSTILE)}: touches the border"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from lexor.cli import bench, weights
 from lexor.cli.convert import convert
@@ -34,7 +36,21 @@ FAULT = 3
 # What these commands are asked for is what they print; the others leave files.
 _PRINTING = ("prompt", "models", "evaluate", "weights", "bench")
 
+
+class _Commands(TyperGroup):
+    """The commands; what is wrong with an option is said in a user's words, not in those of a library."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parses a command's options, and runs it."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as problem:
+            problem.message = problem.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Interactive and automatic segmentation of 3D medical images.",
     epilog="Exit status: 0 all was done; 1 some of it could not be; 2 nothing could be run; "
     "3 a fault of Lexor's own; 130 Ctrl-C; 143 SIGTERM.",

@@ -10,6 +10,7 @@ import typer
 
 from lexor.cli.debug import show_traceback
 from lexor.cli.output import say
+from lexor.errors import shown
 
 if TYPE_CHECKING:
     from lexor.inference.predictor import Predictor
@@ -98,8 +99,28 @@ FrameOption = Annotated[
     int | None,
     typer.Option("--frame", min=0, help="Which volume of several in one file, from 0 (4D, channels)."),
 ]
+
+
+def _modality(given: str) -> Modality:
+    """A modality by any of its names, as in names of scans: MRI, PT, ultrasound, in small or capital letters."""
+    from lexor.io.scans.names import modality_of
+
+    # A modality is one word; a scan's name may be more.
+    found = modality_of(given) if given.isalnum() else None
+    if found is None:
+        raise typer.BadParameter(f"{shown(given)} is not one of {', '.join(Modality)}.")
+    return Modality(found)
+
+
 ModalityOption = Annotated[
-    Modality | None, typer.Option("--modality", help="In place of what the file or its name says.")
+    Modality | None,
+    typer.Option(
+        "--modality",
+        help="In place of what the file or its name says.",
+        parser=_modality,
+        metavar=f"[{'|'.join(Modality)}]",
+        autocompletion=lambda: [one.value for one in Modality],
+    ),
 ]
 WindowOption = Annotated[
     str | None,

@@ -9,7 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from lexor.cli.options import Device, DeviceOption, ModelOption, TopOption, failure
+from lexor.cli.options import (
+    Device,
+    DeviceOption,
+    FrameOption,
+    ModalityOption,
+    ModelOption,
+    SeriesOption,
+    TopOption,
+    WindowOption,
+    failure,
+    reading_of,
+)
 from lexor.cli.output import say
 
 
@@ -33,7 +44,7 @@ def _option(panel: str, text: str, *names: str) -> Any:
 
 def prompt(
     context: typer.Context,
-    case: Annotated[Path, typer.Argument(help="A challenge .npz file.")],
+    case: Annotated[Path, typer.Argument(help="A scan as of `lexor predict`, or a challenge .npz case.")],
     method: Annotated[
         Method,
         typer.Option(
@@ -46,6 +57,10 @@ def prompt(
     ] = False,
     model: ModelOption = "mobilenet3d",
     device: DeviceOption = Device.AUTO,
+    series: SeriesOption = None,
+    frame: FrameOption = None,
+    modality: ModalityOption = None,
+    window: WindowOption = None,
     sigma: Annotated[
         float,
         _option(_INTENSITY, "Gaussian smoothing, voxels (paper section 2.3)."),
@@ -144,9 +159,8 @@ def prompt(
         name, _, rest = str(problem).partition(" ")
         raise failure(f"{_OPTIONS.get(name, f'--{name}')} {rest}") from None
     try:
-        found = boxes_of(
-            open_source(case).case, method.value, model, device.value, top, intensity, candidates
-        )
+        opened = open_source(case, reading_of(series, frame, modality, window, None))
+        found = boxes_of(opened.case, method.value, model, device.value, top, intensity, candidates)
     except (CaseError, WeightsError, ValueError, OSError) as problem:
         raise failure(problem) from None
     entries = [one.box.to_dict() for one in found]

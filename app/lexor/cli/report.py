@@ -13,12 +13,12 @@ from lexor.cli.output import say
 
 def report(
     runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN...", help="Folders of answers of `lexor predict`, or its run.json files."
-        ),
-    ],
-    page: Annotated[Path, typer.Argument(metavar="PAGE", help="The .html file to write; it is replaced.")],
+        list[Path] | None,
+        typer.Argument(metavar="RUN", help="Folders of answers of `lexor predict`, or its run.json files."),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Argument(metavar="PAGE.html", help="The .html file to write; it is replaced.")
+    ] = None,
     truth: Annotated[
         Path | None,
         typer.Option(
@@ -37,8 +37,17 @@ def report(
     from lexor.viewing.report_cases import reported
     from lexor.viewing.report_page import named_runs, write_page
 
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise failure(f"{page}: give the name of the page last, such as report.html")
+    if page is None or not _is_page(page):
+        given = " ".join(
+            str(path) for path in [*(runs or []), page] if path is not None and not _is_page(path)
+        )
+        raise failure(
+            f"PAGE.html is missing: give it last, for example lexor report {given or 'ANSWERS'} report.html"
+        )
+    if not runs:
+        raise failure(
+            f"RUN is missing: give a folder of answers first, for example lexor report ANSWERS {page}"
+        )
     try:
         check_folders(page)
         if truth is not None and not truth.is_dir():
@@ -57,3 +66,7 @@ def report(
     except (CaseError, ValueError, OSError, ImportError) as problem:
         raise failure(problem) from None
     say(f"{page}: {len(cases)} case{'s' if len(cases) != 1 else ''}, {page.stat().st_size / 1e6:.1f} MB")
+
+
+def _is_page(path: Path) -> bool:
+    return path.suffix.lower() in (".html", ".htm")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lexor.cli.options import Device, DeviceOption, ModelOption, WeightsOption, failure
+from lexor.cli.options import Device, DeviceOption, ModalityOption, ModelOption, WeightsOption, failure
 from lexor.cli.output import say
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def view(
             "--window", help="What the network sees of a CT: soft-tissue, lung, brain, bone or WIDTH,LEVEL."
         ),
     ] = None,
+    modality: ModalityOption = None,
     series: Annotated[
         str | None,
         typer.Option("--series", help="Of several DICOM series: UID, number, or part of the name."),
@@ -68,7 +69,9 @@ def view(
             from lexor.io.scan import read_scan
             from lexor.serving.opening import open_scan
 
-            found = read_scan(scan, series=series, frame=frame)
+            found = read_scan(
+                scan, series=series, frame=frame, modality=None if modality is None else modality.value
+            )
             say(f"{found.name}: {'x'.join(map(str, found.shape))}")
             opened = open_scan(found, Engine(model, device.value, weights=weights), mask, output, window)
             try:

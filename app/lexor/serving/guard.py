@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -59,12 +59,17 @@ class Guard:
         app: what they ask.
         token: what they must send as `Authorization: Bearer TOKEN`; None: nothing.
         open_paths: what may be asked without a token.
+        note: is told the path of each request that is refused here, and why.
     """
 
     def __init__(
-        self, app: ASGIApp, token: str | None = None, open_paths: Collection[str] = ("/healthz",)
+        self,
+        app: ASGIApp,
+        token: str | None = None,
+        open_paths: Collection[str] = ("/healthz",),
+        note: Callable[[str, Refusal], None] = lambda path, refusal: None,
     ) -> None:
-        self.app, self.token, self.open_paths = app, token, frozenset(open_paths)
+        self.app, self.token, self.open_paths, self._note = app, token, frozenset(open_paths), note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes it on, or refuses it."""
@@ -77,6 +82,7 @@ class Guard:
         try:
             self._check(scope)
         except Refusal as problem:
+            self._note(scope["path"], problem)
             await problem.response()(scope, receive, send)
             return
         await self.app(scope, receive, send)

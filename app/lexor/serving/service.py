@@ -16,7 +16,7 @@ from lexor.inference.session import Session
 from lexor.serving.guard import Guard
 from lexor.serving.leases import Lease, Leases
 from lexor.serving.limits import Limits
-from lexor.serving.refusal import Refusal, refused
+from lexor.serving.refusal import Refusal, Refusals
 from lexor.serving.work import Worker
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Service:
     Args:
         engine: the model; all sessions share it.
         limits: how much is taken on.
-        tell: is told, in one line each, who comes and goes and what takes long.
+        tell: is told, in one line each, who comes and goes, what takes long and what is refused.
         licence: of the model's weights.
     """
 
@@ -56,6 +56,7 @@ class Service:
         self.licence = licence
         self.leases = Leases(self.limits, tell=tell)
         self.worker = Worker(tell)
+        self._refusals = Refusals(tell)
         # Volumes are unpacked and converted one at a time: that takes several times their size.
         self._loading = asyncio.Semaphore(1)
 
@@ -91,15 +92,18 @@ class Service:
         app = Starlette(
             routes=[route for protocol in protocols for route in protocol(self)],
             exception_handlers={
-                Refusal: refused,
-                CaseError: _case_error,
-                MemoryError: _no_memory,
-                HTTPException: _http_error,
+                **dict.fromkeys((Refusal, CaseError, MemoryError, HTTPException), self._refused),
                 Exception: _unexpected,
             },
             lifespan=self._lifespan,
         )
-        return Guard(_Logged(app), token)
+        return Guard(_Logged(app), token, note=self._refusals.note)
+
+    async def _refused(self, request: Request, problem: Exception) -> Response:
+        """Answers a request that cannot be done, and says so in the terminal."""
+        refusal = _refusal_of(problem)
+        self._refusals.note(request.scope["path"], refusal)
+        return refusal.response()
 
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
@@ -137,19 +141,17 @@ class _Logged:
             log.exception("%s failed", printable(scope["path"]))
 
 
-async def _case_error(_: Request, problem: Exception) -> Response:
-    return Refusal(400, str(problem)).response()
-
-
-async def _no_memory(_: Request, problem: Exception) -> Response:
-    return Refusal(413, "the server has no memory for this; give a smaller volume").response()
-
-
-async def _http_error(_: Request, problem: Exception) -> Response:
+def _refusal_of(problem: Exception) -> Refusal:
+    """What a client is told of an error that ends its request."""
     from starlette.exceptions import HTTPException
 
-    assert isinstance(problem, HTTPException)
-    return Refusal(problem.status_code, problem.detail, problem.headers).response()
+    if isinstance(problem, Refusal):
+        return problem
+    if isinstance(problem, HTTPException):
+        return Refusal(problem.status_code, problem.detail, problem.headers)
+    if isinstance(problem, MemoryError):
+        return Refusal(413, "the server has no memory for this; give a smaller volume")
+    return Refusal(400, str(problem))
 
 
 async def _unexpected(request: Request, problem: Exception) -> Response:

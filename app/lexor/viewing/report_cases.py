@@ -27,6 +27,13 @@ class ReportedClass:
     statistics: ClassStatistics
     scores: Scores | None = None
 
+    @property
+    def remark(self) -> str:
+        """What is odd about the class, in a few words; "" where nothing is."""
+        if not self.statistics.voxels:
+            return "empty"
+        return "touches the border" if self.statistics.touches_border else ""
+
 
 @dataclass(frozen=True)
 class ReportedCase:
@@ -68,10 +75,14 @@ class ReportedCase:
         return min(numbers, default=None)
 
     @property
-    def remarks(self) -> int:
-        """Warnings, empty classes, and classes that are cut off by the volume's border."""
-        odd = sum(c.statistics.touches_border or not c.statistics.voxels for c in self.classes)
-        return len(self.record.warnings) + odd + (self.problem is not None)
+    def remarks(self) -> tuple[str, ...]:
+        """One line each: warnings, empty classes, and classes that are cut off by the volume's border."""
+        odd = [(one.statistics.name, one.remark) for one in self.classes]
+        return (
+            *self.record.warnings,
+            *([self.problem] if self.problem is not None else []),
+            *(f"{name}: {remark}" for name, remark in odd if remark),
+        )
 
     def summary(self) -> str:
         """One line: scores, volume; or what is wrong."""
@@ -90,7 +101,7 @@ class ReportedCase:
             not self.failed,
             self.scores.dsc if self.scores is not None else 2.0,
             self.confidence if self.confidence is not None else 2.0,
-            -self.remarks,
+            -len(self.remarks),
             self.record.case,
         )
 

@@ -23,6 +23,7 @@ from lexor.viewing.report_cases import ReportedCase, ReportedClass
 _STYLE = Path(__file__).with_name("report.css")
 _SCRIPT = Path(__file__).with_name("report.js")
 MOST_CLASSES = 100
+MOST_REMARKS = 200
 
 
 def named_runs(runs: Sequence[tuple[Path, Run]]) -> list[tuple[str, Run]]:
@@ -119,7 +120,7 @@ def _cell(case: ReportedCase, column: str) -> str:
         value = case.volume_ml
         shown = "–" if value is None else _figure(value)
     elif column == "Remarks":
-        value = case.remarks
+        value = len(case.remarks)
         shown = str(value)
     else:
         value = record.seconds
@@ -144,15 +145,17 @@ def _head(case: ReportedCase) -> str:
 
 
 def _details(case: ReportedCase) -> str:
-    """Error, warnings, and a table of classes."""
+    """Error, the remarks that the row counts, and a table of classes."""
     record = case.record
     parts = []
     if record.error:
         parts.append(f'<p class="error">{_text(record.error)}</p>')
-    lines = [*record.warnings, *([case.problem] if case.problem else [])]
+    lines = case.remarks
     if lines:
-        items = "".join(f"<li>{_text(line)}</li>" for line in lines)
-        word = "warning" if len(lines) == 1 else "warnings"
+        items = "".join(f"<li>{_text(line)}</li>" for line in lines[:MOST_REMARKS])
+        more = len(lines) - MOST_REMARKS
+        items += f"<li>and {more} more</li>" if more > 0 else ""
+        word = "remark" if len(lines) == 1 else "remarks"
         parts.append(f"<details><summary>{len(lines)} {word}</summary><ul>{items}</ul></details>")
     if case.classes:
         word = "class" if len(case.classes) == 1 else "classes"
@@ -199,8 +202,7 @@ def _class_cells(one: ReportedClass, prompt: Any, scored: bool, peaked: bool) ->
         "–" if found.extent_mm is None else " × ".join(_figure(length) for length in found.extent_mm)
     )
     cells.append(str(found.components))
-    remarks = ["empty"] * (not found.voxels) + ["touches the border"] * found.touches_border
-    return [*cells, _text(", ".join(remarks)) or "–"]
+    return [*cells, one.remark or "–"]
 
 
 def _prompt(prompt: Any) -> str:
