@@ -57,7 +57,7 @@ class Lexor:
         if outputs is not None:
             volumes[str(outputs)] = {"bind": "/workspace/outputs", "mode": "rw"}
         container = self.client.containers.create(
-            self.image, command, volumes=volumes, mem_limit="32g", **options
+            self.image, command, volumes=volumes, **{"mem_limit": "32g"} | options
         )
         try:
             container.start()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from docker.types import Mount
 from harness import (
     CENTRES,
     ORGANISERS,
@@ -20,6 +23,8 @@ from harness import (
 from lexor.evaluation.baselines import filled_box
 from lexor.evaluation.metrics import dice
 from lexor.io.case import read_case
+from lexor.io.scan import Scan, read_scan
+from lexor.io.scans.label_maps import write_volume
 
 pytestmark = pytest.mark.container
 
@@ -44,6 +49,21 @@ def test_answers_given_boxes(lexor: Lexor, inputs: Path, outputs: Path) -> None:
     assert "not a mount" not in run.err
 
 
+# As graders start what they do not trust.
+CONFINED: dict[str, Any] = {
+    "network_mode": "none",
+    "read_only": True,
+    "tmpfs": {"/tmp": ""},
+    "user": "12345:12345",
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+    "pids_limit": 256,
+    "mem_limit": "8g",
+    "memswap_limit": "8g",
+    "init": True,
+}
+
+
 def test_answers_without_network_root_or_a_writable_root(lexor: Lexor, inputs: Path, outputs: Path) -> None:
     write_balls(inputs / "CT_balls.npz")
     run = lexor.run(
@@ -51,11 +71,7 @@ def test_answers_without_network_root_or_a_writable_root(lexor: Lexor, inputs: P
         outputs,
         command=ORGANISERS,
         read_only_inputs=True,
-        network_mode="none",
-        read_only=True,
-        tmpfs={"/tmp": ""},
-        user="12345:12345",
-        cap_drop=["ALL"],
+        **CONFINED,
     )
     assert run.status == 0, run.err
     # Notices of cache folders that cannot be made, and the like, would be on stderr.
@@ -172,3 +188,56 @@ def test_takes_every_model_that_has_weights(lexor: Lexor, inputs: Path, outputs:
     run = lexor.run(inputs, outputs, command=["sh", "predict.sh", "--model", "segvol_vit_b"])
     assert run.status == 2
     assert "no weights of model 'segvol_vit_b'" in run.err
+
+
+SERVED = """
+lexor serve --host 0.0.0.0 --port 8000 --token 'a long secret' --device cpu >/tmp/log &
+python - <<'END'
+import json, time, urllib.error, urllib.request
+def ask(path, token=None, method="GET"):
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"http://127.0.0.1:8000{path}", headers=headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, None
+for _ in range(240):
+    try:
+        ask("/healthz")
+        break
+    except urllib.error.URLError:
+        time.sleep(0.5)
+print(ask("/healthz")[1], ask("/capabilities")[0], ask("/claim", "a long secret", "POST")[0])
+END
+kill %1
+"""
+
+
+def test_serves_those_who_know_the_token(lexor: Lexor) -> None:
+    run = lexor.run(command=["/bin/bash", "-c", SERVED], **CONFINED)
+    assert run.status == 0, run.err
+    assert run.out == "{'ok': True} 401 200\n"
+
+
+def test_answers_a_job_of_grand_challenge(lexor: Lexor, inputs: Path, outputs: Path) -> None:
+    affine = np.array([[0, 0, 1, -30], [0, -1, 0, 20], [2, 0, 0, 5], [0, 0, 0, 1]], float)
+    scan = Scan("scan", np.where(balls() > 0, 180, 60).astype(np.int16), affine)
+    folder = inputs / "images" / "ct"
+    folder.mkdir(parents=True)
+    write_volume(folder / "scan.mha", scan, "mha")
+    socket = {"slug": "ct", "relative_path": "images/ct", "is_image_kind": True}
+    (inputs / "inputs.json").write_text(json.dumps([{"file": None, "value": None, "socket": socket}]))
+    run = lexor.run(
+        command=["lexor", "grand-challenge", "--output-slug", "balls"],
+        mounts=[
+            Mount("/input", str(inputs), type="bind", read_only=True),
+            Mount("/output", str(outputs), type="bind"),
+        ],
+        **CONFINED,
+    )
+    assert run.status == 0, run.err
+    answer = read_scan(outputs / "images" / "balls" / "output.mha")
+    assert answer.voxels.shape == SHAPE
+    assert answer.voxels.max() == 1
+    np.testing.assert_allclose(answer.affine, affine)
