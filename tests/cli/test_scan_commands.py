@@ -173,7 +173,7 @@ def test_convert_there_and_back(tmp_path: Path) -> None:
     write_series(tmp_path / "a", voxels(), affine())
     output = run("convert", tmp_path / "a", tmp_path / "cases", *["--box", "1,2,3,4,6,8"], "--window", "bone")
     assert output == f"a: 6x8x10, case with boxes: {tmp_path}/cases/a.npz\n"
-    assert sorted(np.load(tmp_path / "cases" / "a.npz", allow_pickle=True).files) == [
+    assert sorted(np.load(tmp_path / "cases" / "a.npz").files) == [
         *("affine", "boxes", "imgs", "spacing"),
     ]
     run("convert", tmp_path / "a", tmp_path / "a.nii.gz")
